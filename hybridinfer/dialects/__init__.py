@@ -1,0 +1,1 @@
+"""Between the neutral records and the vendors' JSON."""

@@ -1,0 +1,1 @@
+"""Faults, the loopback emulator, scenarios."""

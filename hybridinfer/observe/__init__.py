@@ -1,0 +1,1 @@
+"""Hooks, logging and traces."""

@@ -1,0 +1,1 @@
+"""The policy file: its model, loader, decision and proofs."""

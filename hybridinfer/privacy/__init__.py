@@ -1,0 +1,1 @@
+"""Detectors, masking and the egress lock."""

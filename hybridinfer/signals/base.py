@@ -1,0 +1,39 @@
+"""What a signal is: it measures one thing of a request, 0..1, names the level and says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..types import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the ledger says before a request: how much of the tightest budget is used."""
+
+    used: float = 0.0
+    """Share of the tightest budget, 0..1."""
+    budget: str = ""
+    """Its name; empty when the policy has none."""
+    known: bool = True
+    """False when the ledger could not be reached: money is unknown, so it is denied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalResult:
+    """A score, its level and the reasons. `because` never quotes the request."""
+
+    score: float
+    level: str
+    because: tuple[str, ...] = ()
+
+
+class Signal(Protocol):
+    """One measurement. Synchronous and pure: no I/O, no network, bounded time on any input."""
+
+    name: str
+
+    def score(self, request: Request, standing: Standing) -> SignalResult:
+        """Measure `request`. A signal that raises counts as its highest level."""
+        ...

@@ -1,0 +1,263 @@
+"""The records that cross the public face: requests, messages and their parts, responses, stream events.
+
+All are frozen; a fallback always starts from the very same `Request`. Shapes are neutral between the
+vendors' dialects; `hybridinfer.dialects` translates both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+
+from .receipt import Receipt, Zone
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+Need = Literal["tools", "vision", "files", "json"]
+"""What a request demands of a target; `when: {needs: ...}` tests it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A picture: either `url` or base64 `data` with its `media_type` (such as image/png)."""
+
+    url: str | None = None
+    data: str | None = None
+    media_type: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A document: base64 `data` with its `media_type`, a `url`, or a vendor's `file_id`."""
+
+    data: str | None = None
+    media_type: str | None = None
+    url: str | None = None
+    file_id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """The model asks for a tool. `arguments` is the JSON text as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """What a tool gave back for the call `call_id`."""
+
+    call_id: str
+    content: tuple[Text | Image, ...]
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opaque:
+    """A block that only one dialect knows (thinking, citations, audio): kept as it came, sent only there."""
+
+    dialect: Literal["openai", "anthropic"]
+    data: Mapping[str, Any]
+
+
+Part = Text | Image | File | ToolCall | ToolResult | Opaque
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation. Tool results come in messages of the role `tool`."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A function the model may call. `parameters` is a JSON Schema."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    description: str = ""
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolChoice:
+    """auto, none, required (any tool), or one tool by `name`."""
+
+    mode: Literal["auto", "none", "required", "tool"]
+    name: str | None = None
+    parallel: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseFormat:
+    """Free text, any JSON object, or JSON that keeps `schema`."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    schema: Mapping[str, Any] | None = None
+    name: str = "answer"
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the caller asks. Built by `Router` from messages and options; never changed afterwards."""
+
+    messages: tuple[Message, ...]
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    response_format: ResponseFormat | None = None
+    logprobs: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    user: str | None = None
+    extra_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    timeout: float | None = None
+    """The whole deadline in seconds; None takes the policy's."""
+    privacy: str | None = None
+    """The caller's privacy label: raises the level, never lowers it."""
+    budget_usd: Decimal | None = None
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """The capabilities a target must have to serve this request."""
+        parts = [part for message in self.messages for part in message.parts]
+        nested = [inner for part in parts if isinstance(part, ToolResult) for inner in part.content]
+        needs: set[Need] = set()
+        if self.tools or any(isinstance(part, (ToolCall, ToolResult)) for part in parts):
+            needs.add("tools")
+        if any(isinstance(part, Image) for part in (*parts, *nested)):
+            needs.add("vision")
+        if any(isinstance(part, File) for part in parts):
+            needs.add("files")
+        if self.response_format is not None and self.response_format.type != "text":
+            needs.add("json")
+        return frozenset(needs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one attempt. `input_tokens` includes cached ones; `estimated` when the target told nothing."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogprob:
+    """One generated token: natural-log probability, and the entropy (nats) of its distribution."""
+
+    token: str
+    logprob: float
+    entropy: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """An answer and its receipt. `finish_reason == "length"` marks a truncated one."""
+
+    text: str
+    receipt: Receipt
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason = "stop"
+    usage: Usage = Usage()
+    model: str = ""
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+    @property
+    def target(self) -> str | None:
+        """The name of the target that answered."""
+        return self.receipt.target
+
+    @property
+    def zone(self) -> Zone | None:
+        """Where it runs."""
+        return self.receipt.zone
+
+    @property
+    def rung(self) -> int | None:
+        """Its position on the ladder, from 1."""
+        return self.receipt.rung
+
+    @property
+    def degraded(self) -> bool:
+        """True when it was not the first choice."""
+        return self.receipt.degraded
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """What the whole request cost."""
+        return self.receipt.cost_usd
+
+
+# Stream events, in the order of their grammar: Start (TextDelta | ToolCallDelta)* End.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A target began to answer."""
+
+    target: str
+    type: Literal["start"] = "start"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextDelta:
+    """More text."""
+
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+    type: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta:
+    """More of the tool call number `index`; `id` and `name` come with its first delta."""
+
+    index: int
+    arguments: str = ""
+    id: str | None = None
+    name: str | None = None
+    type: Literal["tool_call"] = "tool_call"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The answer is complete; `response` holds all of it."""
+
+    response: Response
+    type: Literal["end"] = "end"
+
+
+StreamEvent = Start | TextDelta | ToolCallDelta | End
