@@ -80,6 +80,8 @@ class Decision:
     removed: tuple[Removal, ...] = ()
     masked: frozenset[str] = frozenset()
     """Targets on the ladder that may see this request only after masking."""
+    estimates: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
+    """Worst-case USD of one call, for each target on the plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
