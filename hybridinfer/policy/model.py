@@ -1,6 +1,6 @@
 """The policy file as pydantic models: one class per YAML block, same names, same order.
 
-Only shapes and single values are checked here; `check.py` checks names against each other and proves
+Only shapes and single values are checked here; `load` checks names against each other and `check` proves
 the boundaries. Durations are written with their unit (`250ms`, `8s`, `5m`) and are seconds as float inside.
 """
 
@@ -9,59 +9,33 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_serializer, model_validator
 
 from ..receipt import Code, Zone
+from ..types import Need
+from .scalars import ONE_OR_MORE, Duration, Name, Names, Number, SecretName, Usd, Whole, fault, one_or_more
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_SECRET = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
+IN_PROCESS: frozenset[str] = frozenset({"onnx", "canned"})
+"""The kinds that answer inside this process; their zone is `device`."""
+REMOTE: frozenset[str] = frozenset({"openai", "anthropic"})
+"""The kinds that always answer elsewhere."""
 
-def _duration(value: object) -> object:
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        return float(match[1]) * _SECONDS[match[2]]
-    if isinstance(value, float):  # a default, already seconds
-        return value
-    raise ValueError("not a duration; write it with its unit, such as 250ms, 8s or 5m")
-
-
-def _one_or_more(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _secret(value: object) -> object:
-    if isinstance(value, str) and (match := _SECRET.fullmatch(value)):
-        return match[1]
-    raise ValueError("a secret is never written into a policy; refer to it as ${env:NAME}")
-
-
-Duration = Annotated[
-    float, BeforeValidator(_duration), Field(gt=0), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
-]
-"""Seconds; written `250ms`, `8s`, `5m`."""
-SecretName = Annotated[
-    str, BeforeValidator(_secret), WithJsonSchema({"type": "string", "pattern": f"^{_SECRET.pattern}$"})
-]
-"""The name of an environment variable; written `${env:NAME}`."""
-Names = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_one_or_more),
-    Field(min_length=1),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-    ),
-]
-"""One name or a list of names."""
-Usd = Annotated[Decimal, Field(ge=0)]
+_LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1")
 
 
 class Block(BaseModel):
     """A part of the file: unknown keys are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 class Price(Block):
@@ -78,39 +52,94 @@ class Price(Block):
 class TargetBlock(Block):
     """Something that answers."""
 
-    kind: str
+    kind: Name
+    """onnx, openai, anthropic, canned, or a kind that an installed package registers."""
     model: str = ""
     text: str = ""
     """The reply of a canned target."""
     base_url: str | None = None
+    """https, except on this machine (loopback) and in the zone `network`."""
     api_key: SecretName | None = None
+    """`${env:NAME}`; without it, the vendor's usual environment variable."""
     zone: Zone | None = None
     """None: the kind's own zone. Nothing is guessed from an address."""
     region: str | None = None
+    """Where its servers stand, in your own words; boundaries test it."""
     timeout: Duration = 30.0
+    """One attempt, from the first byte sent to the last received."""
     first_token: Duration = 12.0
+    """Silence allowed before the first token."""
     stall: Duration = 10.0
-    context_window: int | None = Field(default=None, gt=0)
-    max_tokens: int = Field(default=1024, gt=0)
+    """Silence allowed between two tokens."""
+    context_window: Annotated[Whole, Field(gt=0)] | None = None
+    """Tokens of prompt and answer together; None: the kind's own knowledge of the model."""
+    max_tokens: Annotated[Whole, Field(gt=0)] = 1024
     """Sent when the request names none: without a limit no budget could hold."""
     price: Price | None = None
+    """Overrides the price list; needed where the list does not know the model."""
     options: dict[str, Any] = Field(default_factory=dict)
     """For kinds of your own, and kind-specific fine tuning."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.kind in IN_PROCESS and self.zone not in (None, "device"):
+            raise fault(f"kind {self.kind} answers inside this process", "leave out 'zone'", at="zone")
+        if self.kind in REMOTE and self.zone == "device":
+            raise fault(
+                f"kind {self.kind} does not answer inside this process",
+                "say 'zone: network' for a server of your own, or leave it out",
+                at="zone",
+            )
+        if self.kind == "canned" and not self.text:
+            raise fault("a canned target needs its 'text'", "write the reply that users shall see")
+        if self.kind in IN_PROCESS | REMOTE and self.kind != "canned":
+            if not self.model:
+                raise fault(f"a target of kind {self.kind} needs its 'model'", "add 'model: ...'")
+            if self.text:
+                raise fault("only canned targets have a 'text'", "remove it, or say 'kind: canned'", at="text")
+        if self.base_url is not None:
+            self._check_base_url(self.base_url)
+        return self
+
+    def _check_base_url(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname
+        except ValueError:
+            host = None
+        if not host:
+            raise fault("not a URL", "write it such as https://api.example.com/v1", at="base_url")
+        if parts.username or parts.password:
+            raise fault("a secret is never written into a policy", "use 'api_key: ${env:NAME}'", at="base_url")
+        if self.kind in IN_PROCESS:
+            raise fault(f"kind {self.kind} answers inside this process", "leave out 'base_url'", at="base_url")
+        plain = parts.scheme == "http" and (zone_of(self) == "network" or _LOOPBACK.fullmatch(host))
+        if parts.scheme != "https" and not plain:
+            raise fault(
+                "base_url must be https",
+                "plain http is for this machine (127.0.0.1) and for your own servers ('zone: network')",
+                at="base_url",
+            )
+
+
+def zone_of(block: TargetBlock) -> Zone:
+    """Where a target runs: what its block says, else `device` for in-process kinds, else `cloud`."""
+    return block.zone or ("device" if block.kind in IN_PROCESS else "cloud")
 
 
 class SignalBlock(Block):
     """A measurement. `levels` names the bands of its score and where each begins; the first begins at 0."""
 
-    kind: str | None = None
+    kind: Name | None = None
     """The registered kind; None: the block's own name."""
-    levels: dict[str, float] = Field(min_length=1)
+    levels: dict[str, Annotated[Number, Field(ge=0, le=1)]] = Field(min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
         floors = list(self.levels.values())
-        if floors[0] != 0 or any(a >= b for a, b in zip(floors, floors[1:], strict=False)):
-            raise ValueError("levels begin at 0 and rise")
+        if floors[0] != 0 or any(a >= b for a, b in pairwise(floors)):
+            raise fault("levels begin at 0 and rise", "such as {low: 0.0, high: 0.6}", at="levels")
         return self
 
     def level_of(self, score: float) -> str:
@@ -121,59 +150,94 @@ class SignalBlock(Block):
 class BudgetBlock(Block):
     """A limit in USD."""
 
-    name: str
-    usd: Annotated[Decimal, Field(gt=0)]
+    name: Name
+    usd: Annotated[Usd, Field(gt=0)]
     per: Literal["request", "minute", "hour", "day", "week", "month"]
-    by: str | None = None
+    by: Name | None = None
     """A request tag; each of its values has a budget of its own."""
 
 
 class When(Block):
-    """A condition; all of its parts must hold. Written flat: `{privacy: secret, needs: tools, tags: {team: a}}`."""
+    """A condition; all of its parts must hold, and a list means any of its entries.
+
+    Written flat: `{privacy: [personal, secret], needs: tools, tags: {team: support}}`.
+    """
 
     levels: dict[str, Names] = Field(default_factory=dict)
-    needs: tuple[str, ...] = ()
+    needs: Annotated[tuple[Need, ...], BeforeValidator(one_or_more)] = ()
     tags: dict[str, Names] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
     def _flat(cls, value: object) -> object:
-        if not isinstance(value, Mapping) or "levels" in value:
+        if not isinstance(value, Mapping) or isinstance(value.get("levels"), Mapping):
             return value
-        rest = {str(k): v for k, v in value.items() if k not in ("needs", "tags")}
-        needs = _one_or_more(value.get("needs", ()))
-        return {"levels": rest, "needs": needs, "tags": value.get("tags", {})}
+        parts = {key: value[key] for key in ("needs", "tags") if key in value}
+        return {"levels": {key: item for key, item in value.items() if key not in parts}, **parts}
+
+    @model_serializer
+    def _as_written(self) -> dict[str, Any]:
+        parts = {"needs": list(self.needs), "tags": {tag: list(names) for tag, names in self.tags.items()}}
+        return {signal: list(names) for signal, names in self.levels.items()} | {k: v for k, v in parts.items() if v}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The flat form that people write; signal names are free, as signals can be added."""
+        shape = handler.resolve_ref_schema(handler(core_schema))
+        needs = {"type": "string", "enum": list(get_args(Need))}
+        shape["properties"] = {
+            "needs": {"anyOf": [needs, {"type": "array", "items": needs, "minItems": 1}]},
+            "tags": {"type": "object", "additionalProperties": ONE_OR_MORE},
+            **dict.fromkeys(DEFAULT_SIGNALS, ONE_OR_MORE),
+        }
+        shape["additionalProperties"] = ONE_OR_MORE
+        return shape
 
 
 class BoundaryBlock(Block):
     """A hard limit: the targets that a request may reach. Exactly one of the four limits."""
 
-    name: str
+    name: Name
     when: When = When()
     cloud: Literal["never", "masked"] | None = None
-    zones: tuple[Zone, ...] | None = None
+    """never: no cloud target; masked: only after personal data is masked."""
+    zones: Annotated[tuple[Zone, ...], BeforeValidator(one_or_more), Field(min_length=1)] | None = None
+    """Only targets in these zones."""
     regions: Names | None = None
+    """Only targets in these regions; a target that names none is out, unless it runs in this process."""
     targets: Names | None = None
+    """Only these targets."""
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:
         if sum(limit is not None for limit in (self.cloud, self.zones, self.regions, self.targets)) != 1:
-            raise ValueError("a boundary has exactly one of cloud, zones, regions and targets")
+            raise fault("a boundary has exactly one of cloud, zones, regions and targets", "split it into several")
         return self
+
+    @property
+    def allows(self) -> str:
+        """What it allows, in words: `cloud never`, `zones device, network`."""
+        if self.cloud is not None:
+            return f"cloud {self.cloud}"
+        for word, names in (("zones", self.zones), ("regions", self.regions), ("targets", self.targets)):
+            if names is not None:
+                return f"only {word} {', '.join(names)}"
+        return "nothing"
 
 
 class RuleBlock(Block):
     """`when` it matches, `use` these targets from left to right."""
 
-    name: str
+    name: Name
     when: When = When()
+    """Left out: it always matches."""
     use: Names
 
 
 class RetryBlock(Block):
     """Tries per target, the first included, and the waits between them."""
 
-    attempts: int = Field(default=2, ge=1, le=10)
+    attempts: Annotated[Whole, Field(ge=1, le=10)] = 2
     backoff: Duration = 0.2
     max_backoff: Duration = 2.0
 
@@ -181,7 +245,7 @@ class RetryBlock(Block):
 class CircuitBreakerBlock(Block):
     """After `failures` within `within`, a target rests for `cool_down`."""
 
-    failures: int = Field(default=5, ge=1)
+    failures: Annotated[Whole, Field(ge=1)] = 5
     within: Duration = 30.0
     cool_down: Duration = 15.0
 
@@ -214,8 +278,10 @@ class Given(Block):
 
     prompt: str = ""
     levels: dict[str, str] = Field(default_factory=dict)
+    needs: Annotated[tuple[Need, ...], BeforeValidator(one_or_more)] = ()
     tags: dict[str, str] = Field(default_factory=dict)
-    down: tuple[str, ...] = ()
+    down: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ()
+    """Targets that do not answer."""
 
 
 class Expect(Block):
@@ -223,10 +289,11 @@ class Expect(Block):
 
     rule: str | None = None
     answered_by: str | None = None
-    never: tuple[str, ...] = ()
+    never: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ()
+    """Targets that must not see this request, whatever fails."""
     levels: dict[str, str] = Field(default_factory=dict)
-    rung: int | None = None
-    attempts_at_most: int | None = None
+    rung: Annotated[Whole, Field(ge=1)] | None = None
+    attempts_at_most: Annotated[Whole, Field(ge=0)] | None = None
 
 
 class TestBlock(Block):
@@ -234,8 +301,8 @@ class TestBlock(Block):
 
     __test__ = False  # not a pytest class
 
-    name: str
-    given: Given
+    name: Name
+    given: Given = Given()
     expect: Expect
 
 
@@ -250,14 +317,18 @@ DEFAULT_SIGNALS: Mapping[str, SignalBlock] = {
 class Policy(Block):
     """The whole file."""
 
-    version: Literal[1]
-    name: str = "policy"
+    version: Annotated[Literal[1], WithJsonSchema({"const": 1})]
+    """The format of this file."""
+    name: Name = "policy"
     description: str = ""
     targets: dict[str, TargetBlock] = Field(min_length=1)
     signals: dict[str, SignalBlock] = Field(default_factory=dict)
+    """Left out: privacy, complexity, size and budget with their usual levels."""
     budgets: tuple[BudgetBlock, ...] = ()
     boundaries: tuple[BoundaryBlock, ...] = ()
+    """No rule, retry, fallback, hedge or cache can cross these."""
     rules: tuple[RuleBlock, ...] = Field(min_length=1)
+    """The first that matches decides."""
     resilience: ResilienceBlock = ResilienceBlock()
     tests: tuple[TestBlock, ...] = ()
 

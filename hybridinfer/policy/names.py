@@ -1,0 +1,156 @@
+"""Names in one policy that must exist: targets, levels, kinds, needs, signals; and secrets in plain sight.
+
+Kinds of installed packages are known by name only; nothing of them is imported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .model import Policy, When
+from .scalars import REFERENCE
+from .words import did_you_mean
+
+if TYPE_CHECKING:
+    from .source import Path
+
+TARGET_KINDS = ("onnx", "openai", "anthropic", "canned")
+SIGNAL_KINDS = ("privacy", "complexity", "size", "budget")
+
+Fault = tuple["Path", str, str]
+"""Where, what, what to do."""
+
+_RESERVED = {"levels", "needs", "tags"}
+_KEY_NAME = re.compile(r"(?i)(?:^|[_-])(?:api[_-]?key|key|token|secret|password|authorization)$")
+_KEY_TEXT = re.compile(
+    r"(?:sk|pk|rk)-[\w-]{16,}|gh[pousr]_\w{20,}|AKIA[0-9A-Z]{16}|xox[a-z]-[\w-]{10,}|Bearer\s+\S{12,}"
+)
+
+
+def faults_in(policy: Policy) -> Iterator[Fault]:
+    """Every name that does not exist, every name given twice, every secret written out."""
+    yield from _kinds(policy)
+    yield from _secrets(policy)
+    yield from _twice(policy)
+    for i, boundary in enumerate(policy.boundaries):
+        yield from _when(policy, ("boundaries", i, "when"), boundary.when)
+        yield from _targets(policy, ("boundaries", i, "targets"), boundary.targets or ())
+    for i, rule in enumerate(policy.rules):
+        yield from _when(policy, ("rules", i, "when"), rule.when)
+        yield from _targets(policy, ("rules", i, "use"), rule.use)
+        for name, count in Counter(rule.use).items():
+            if count > 1 and name in policy.targets:
+                second = [j for j, each in enumerate(rule.use) if each == name][1]
+                yield ("rules", i, "use", second), f"target {name!r} stands twice in one rule", "keep the first"
+    yield from _tests(policy)
+
+
+def _kinds(policy: Policy) -> Iterator[Fault]:
+    for name, target in policy.targets.items():
+        if target.kind not in TARGET_KINDS:
+            known = (*TARGET_KINDS, *installed("hybridinfer.targets"))
+            if target.kind not in known:
+                yield ("targets", name, "kind"), f"unknown kind {target.kind!r}", did_you_mean(target.kind, known)
+    for name, signal in policy.signals.items():
+        kind = signal.kind or name
+        if kind not in SIGNAL_KINDS:
+            known = (*SIGNAL_KINDS, *installed("hybridinfer.signals"))
+            if kind not in known:
+                at: Path = ("signals", name, "kind") if signal.kind else ("signals", name)
+                yield at, f"unknown signal {kind!r}", did_you_mean(kind, known)
+        if name in _RESERVED:
+            yield ("signals", name), f"a signal cannot be called {name!r}", "'when' uses this word; choose another"
+
+
+def installed(group: str) -> list[str]:
+    """The names that installed packages register in an entry-point group."""
+    from importlib.metadata import entry_points
+
+    return sorted({point.name for point in entry_points(group=group)})
+
+
+def _secrets(policy: Policy) -> Iterator[Fault]:
+    hint = "refer to an environment variable, as ${env:NAME}"
+    blocks = [(("targets", name), target.options) for name, target in policy.targets.items()]
+    blocks += [(("signals", name), signal.options) for name, signal in policy.signals.items()]
+    for at, options in blocks:
+        for way, value in _texts((*at, "options"), options):
+            named = isinstance(way[-1], str) and _KEY_NAME.search(way[-1]) and not re.fullmatch(REFERENCE, value)
+            if named or _KEY_TEXT.search(value):
+                yield way, "a secret is never written into a policy", hint
+    for name, target in policy.targets.items():
+        for key, value in (("kind", target.kind), ("model", target.model), ("text", target.text)):
+            if _KEY_TEXT.search(value):
+                yield ("targets", name, key), "a secret is never written into a policy", hint
+
+
+def _texts(way: Path, value: Any) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, str):
+        yield way, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts((*way, str(key)), item)
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from _texts((*way, i), item)
+
+
+def _twice(policy: Policy) -> Iterator[Fault]:
+    for block in ("budgets", "boundaries", "rules", "tests"):
+        seen: set[str] = set()
+        for i, item in enumerate(getattr(policy, block)):
+            if item.name in seen:
+                yield (block, i, "name"), f"two {block} are called {item.name!r}", "give each a name of its own"
+            seen.add(item.name)
+
+
+def _when(policy: Policy, at: Path, when: When) -> Iterator[Fault]:
+    for signal, levels in when.levels.items():
+        if signal not in policy.signals:
+            known = [*policy.signals, "needs", "tags"]
+            yield (*at, signal), f"unknown signal {signal!r}", did_you_mean(signal, known)
+            continue
+        for i, level in enumerate(levels):
+            yield from _level(policy, (*at, signal, i), signal, level)
+
+
+def _level(policy: Policy, at: Path, signal: str, level: str) -> Iterator[Fault]:
+    known = policy.signals[signal].levels
+    if level not in known:
+        yield at, f"{signal} has no level {level!r}", did_you_mean(level, known)
+
+
+def _targets(policy: Policy, at: Path, names: tuple[str, ...]) -> Iterator[Fault]:
+    for i, name in enumerate(names):
+        if name not in policy.targets:
+            yield (*at, i), f"unknown target {name!r}", did_you_mean(name, policy.targets)
+
+
+def _tests(policy: Policy) -> Iterator[Fault]:
+    for i, test in enumerate(policy.tests):
+        yield from _targets(policy, ("tests", i, "given", "down"), test.given.down)
+        yield from _targets(policy, ("tests", i, "expect", "never"), test.expect.never)
+        for part, levels in (("given", test.given.levels), ("expect", test.expect.levels)):
+            for signal, level in levels.items():
+                at: Path = ("tests", i, part, "levels", signal)
+                if signal not in policy.signals:
+                    yield at, f"unknown signal {signal!r}", did_you_mean(signal, policy.signals)
+                else:
+                    yield from _level(policy, at, signal, level)
+        answered = test.expect.answered_by
+        if answered is not None and answered not in policy.targets:
+            yield (
+                ("tests", i, "expect", "answered_by"),
+                f"unknown target {answered!r}",
+                did_you_mean(answered, policy.targets),
+            )
+        rules = [rule.name for rule in policy.rules]
+        if test.expect.rule is not None and test.expect.rule not in rules:
+            yield (
+                ("tests", i, "expect", "rule"),
+                f"unknown rule {test.expect.rule!r}",
+                did_you_mean(test.expect.rule, rules),
+            )
