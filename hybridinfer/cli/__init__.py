@@ -1,1 +1,71 @@
-"""The command line: one command per file."""
+"""The command `hybridinfer`: one file per command, each imported only when it is called.
+
+Data goes to stdout, talk to stderr. Exit codes: 0 it worked, 1 it failed or found something,
+2 the command line is wrong, 130 Ctrl-C, 141 the reader of a pipe went away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .._version import __version__
+from ..errors import HybridinferError
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+COMMANDS = {
+    "ask": "Answer one prompt and say who answered.",
+    "explain": "Show what would happen to a prompt. Nothing is called.",
+    "policy": "Check, test and describe policies.",
+    "models": "List, fetch, verify and remove local models.",
+    "privacy": "Scan and mask texts.",
+    "usage": "Show what was spent, from the ledger.",
+    "doctor": "Look at this machine's set-up and say what to change.",
+    "demo": "See it work: about twenty prompts, then a staged outage.",
+}
+"""Every command and its line in the help. A command lives in the module of its name, as a function or an `app`."""
+_GROUPS = frozenset({"policy", "models", "privacy", "usage"})
+
+
+def build() -> App:
+    """The command line as a cyclopts app. No command's module is imported yet."""
+    from cyclopts import App
+
+    app = App(
+        name="hybridinfer",
+        help="Decide, for every LLM request, whether a small model on this machine or a cloud answers it.",
+        help_epilogue="HYBRIDINFER_POLICY names the policy, HYBRIDINFER_OFFLINE=1 forbids every download, "
+        "HYBRIDINFER_DEBUG=1 shows tracebacks, NO_COLOR=1 removes colours.",
+        help_format="plaintext",  # markdown would cost every start 0.1 s
+        version=__version__,
+        result_action="return_int_as_exit_code_else_zero",
+        suppress_keyboard_interrupt=False,
+    )
+    for name, line in COMMANDS.items():
+        app.command(f"{__name__}.{name}:{'app' if name in _GROUPS else name}", name=name, help=line)
+    app.register_install_completion_command(help="Install completion for this shell.")
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (without the program's name; None: this process's) and return its exit code."""
+    try:
+        code = int(build()(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()  # a broken pipe shows here, not after the interpreter has gone
+    except HybridinferError as error:
+        if os.environ.get("HYBRIDINFER_DEBUG"):
+            raise
+        print(f"hybridinfer: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nhybridinfer: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; there it must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
