@@ -1,0 +1,88 @@
+"""Runs every family over every reading of a text, and fails closed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ..finding import Finding, merge
+from ..normalise import Reading, readings
+from .families import FAMILIES
+from .own import Own
+from .view import View
+
+Detector = Callable[[View], Iterable[Finding]]
+
+
+@dataclass(slots=True)
+class Clock:
+    """Time that scanning may still take; `deadline` in seconds of `now`."""
+
+    now: Callable[[], float]
+    deadline: float
+
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return self.now() > self.deadline
+
+
+class Scanner:
+    """All families and one's own lists, within a time limit. Holds no state of any request."""
+
+    def __init__(
+        self,
+        *,
+        own: Own | None = None,
+        seconds: float = 2.0,
+        now: Callable[[], float] = time.monotonic,
+        families: Iterable[tuple[str, Detector]] | None = None,
+    ) -> None:
+        """`seconds`: for one text, or for all texts that share a `clock`. `families` replaces the built-in ones."""
+        self._families = tuple(FAMILIES.items() if families is None else families)
+        if own is not None and own:
+            self._families += (("own", own.detect),)
+        self._seconds = seconds
+        self._now = now
+
+    def clock(self) -> Clock:
+        """A clock for the texts of one request."""
+        return Clock(now=self._now, deadline=self._now() + self._seconds)
+
+    def scan(self, text: str, *, as_json: bool = False, clock: Clock | None = None) -> tuple[Finding, ...]:
+        """What `text` holds, in its order, without overlaps. `as_json`: strings are read unescaped.
+
+        A detector that raises, and time that runs out, are findings over the whole text: type `unscanned`.
+        """
+        clock = clock or self.clock()
+        findings: list[Finding] = []
+        for reading in readings(text, as_json=as_json):
+            findings += self._read(reading, clock)
+            if findings and findings[-1].type == UNSCANNED:
+                return (_unscanned(findings[-1].detector, len(text), findings[-1].validator),)
+        return merge(findings)
+
+    def _read(self, reading: Reading, clock: Clock) -> list[Finding]:
+        view = View(reading.text)
+        findings: list[Finding] = []
+        for name, detect in self._families:
+            try:
+                found = list(detect(view))
+            except Exception:  # noqa: BLE001 - whatever a detector trips over, its silence must not read as "clean"
+                return [_unscanned(name, len(reading.text), "detector failed")]
+            if clock.is_over():
+                return [_unscanned(name, len(reading.text), "out of time")]
+            findings += map(reading.original, found)
+        return findings
+
+
+UNSCANNED = "unscanned"
+
+
+def scan(text: str, *, as_json: bool = False) -> tuple[Finding, ...]:
+    """What `text` holds by the built-in families."""
+    return Scanner().scan(text, as_json=as_json)
+
+
+def _unscanned(family: str, length: int, why: str) -> Finding:
+    return Finding(type=UNSCANNED, start=0, end=length, detector=family, validator=why, confidence=1.0)

@@ -1,0 +1,187 @@
+"""One text, several readings: look-alike characters made plain, escapes and encoded blobs opened.
+
+Every reading knows its way back, so that a finding always names code points of the text that was given.
+"""
+
+# ruff: noqa: RUF001 - look-alike characters are what this file is about
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import unescape
+from urllib.parse import unquote
+
+from .finding import Finding
+
+_DEPTH = 3
+"""Encodings within encodings that are opened; deeper ones are too odd to pass as a prompt."""
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u206a-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e007f]"
+)
+_JSON_ESCAPE = re.compile(r'\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|["\\/bfnrt])')
+_HARD_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})")
+_PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos|commat|period|colon|nbsp);")
+_BLOB = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
+_SHORT_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_MIXED = re.compile(r"[a-zA-Z@.][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff][a-zA-Z@.]")
+_TWINS = dict(
+    zip(
+        map(ord, "АВЕКМНОРСТУХЅІЈаеорсухіјѕԁһӏɡΑΒΕΖΗΙΚΜΝΟΡΤΥΧονα"),
+        "ABEKMHOPCTYXSIJaeopcyxijsdhlgABEZHIKMNOPTYXova",
+        strict=True,
+    )
+)
+"""Cyrillic and Greek letters that look like Latin ones (Unicode TR 39, the single-letter confusables in common use)."""
+_SIGNS = {
+    **dict.fromkeys(map(ord, "‐‑‒–—―−﹘﹣－"), "-"),
+    **dict.fromkeys(
+        map(ord, "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"),
+        " ",
+    ),
+    **dict.fromkeys(map(ord, "․。｡．"), "."),
+    ord("："): ":",
+    ord("＠"): "@",
+    ord("﹫"): "@",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """`text` as detectors see it. `offsets[i]` is the start of its character `i` in the given text; None: equal.
+
+    `whole`: a finding anywhere covers all of the span (an encoded blob has no smaller parts).
+    """
+
+    text: str
+    offsets: Sequence[int] | None = None
+    whole: tuple[int, int] | None = None
+
+    def original(self, finding: Finding) -> Finding:
+        """`finding` with offsets of the given text."""
+        start, end = self.span(finding.start, finding.end)
+        if (start, end) == (finding.start, finding.end):
+            return finding
+        return Finding(
+            type=finding.type,
+            start=start,
+            end=end,
+            detector=finding.detector,
+            validator=finding.validator,
+            confidence=finding.confidence,
+        )
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Where `text[start:end]` came from."""
+        if self.whole is not None:
+            return self.whole
+        if self.offsets is None:
+            return start, end
+        return self.offsets[start], self.offsets[end]
+
+
+def readings(text: str, *, as_json: bool = False) -> Iterator[Reading]:
+    """All readings of `text`, the plain one first; as JSON, its escapes are opened at once."""
+    first = Reading(text=text)
+    if as_json and "\\" in text:
+        first = _substitute(first, _JSON_ESCAPE, _unescape) or first
+    yield from _open(_plain(first), _DEPTH)
+
+
+def _open(reading: Reading, depth: int) -> Iterator[Reading]:
+    yield reading
+    if depth == 0:
+        return
+    for inner in _encoded(reading):
+        yield from _open(_plain(inner), depth - 1)
+
+
+def _encoded(reading: Reading) -> Iterator[Reading]:
+    text = reading.text
+    if "\\" in text and _HARD_ESCAPE.search(text) and (inner := _substitute(reading, _JSON_ESCAPE, _unescape)):
+        yield inner
+    if "%" in text and (inner := _substitute(reading, _PERCENT, unquote)):
+        yield inner
+    if "&" in text and (inner := _substitute(reading, _ENTITY, unescape)):
+        yield inner
+    for match in _BLOB.finditer(text):
+        if (decoded := _base64(match[0])) is not None:
+            yield Reading(text=decoded, whole=reading.span(*match.span()))
+
+
+def _plain(reading: Reading) -> Reading:
+    """`reading` with invisible characters dropped and look-alikes replaced."""
+    if reading.text.isascii():
+        return reading
+    if _INVISIBLE.search(reading.text):
+        reading = _substitute(reading, _INVISIBLE, lambda _: "") or reading
+    text = reading.text.translate(_plain_characters())
+    if _MIXED.search(text):
+        text = text.translate(_TWINS)
+    return reading if text == reading.text else Reading(text=text, offsets=reading.offsets, whole=reading.whole)
+
+
+@cache
+def _plain_characters() -> dict[int, str]:
+    """Digits of every script, full-width and mathematical letters, odd hyphens and spaces -> ASCII, one to one."""
+    table = dict(_SIGNS)
+    blocks = (
+        *range(0x660, 0x3000),
+        *range(0xA620, 0xABFA),
+        *range(0xFF01, 0xFF5F),
+        *range(0x1D400, 0x1D800),
+        *range(0x1F100, 0x1F190),
+    )
+    for code in blocks:
+        char = chr(code)
+        digit = unicodedata.decimal(char, None)
+        plain = str(digit) if digit is not None else unicodedata.normalize("NFKC", char)
+        if plain != char and len(plain) == 1 and plain.isascii():
+            table.setdefault(code, plain)
+    return table
+
+
+def _substitute(reading: Reading, pattern: re.Pattern[str], change: Callable[[str], str]) -> Reading | None:
+    """`reading` with every match changed; None when nothing does."""
+    pieces: list[str] = []
+    offsets: list[int] = []
+    at = 0
+    for match in pattern.finditer(reading.text):
+        start, end = match.span()
+        new = change(match[0])
+        pieces += (reading.text[at:start], new)
+        offsets += range(at, start)
+        offsets += [start] * len(new)
+        at = end
+    if at == 0:
+        return None
+    pieces.append(reading.text[at:])
+    offsets += range(at, len(reading.text) + 1)
+    if reading.offsets is not None:
+        offsets = [reading.offsets[offset] for offset in offsets]
+    return Reading(text="".join(pieces), offsets=offsets, whole=reading.whole)
+
+
+def _unescape(escape: str) -> str:
+    kind = escape[1]
+    if kind in "ux":
+        return chr(int(escape[2:], base=16))  # noqa: FURB166 - there is no 0x here
+    return _SHORT_ESCAPES.get(kind, kind)
+
+
+def _base64(blob: str) -> str | None:
+    """The text within `blob`; None when it holds none (a hash, an identifier, a picture)."""
+    body = blob.rstrip("=").replace("-", "+").replace("_", "/")
+    if len(body) % 4 == 1 or len(set(body)) < 6:
+        return None
+    try:
+        decoded = base64.b64decode(body + "=" * (-len(body) % 4), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    printable = sum(char.isprintable() or char in "\r\n\t" for char in decoded)
+    return decoded if printable == len(decoded) else None
