@@ -15,6 +15,8 @@ from .receipt import Receipt, Zone
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+OnInterrupt = Literal["error", "restart", "buffer"]
+"""A stream that dies midway: raise, begin anew on the next rung after a `Reset`, or deliver only whole answers."""
 Need = Literal["tools", "vision", "files", "json"]
 """What a request demands of a target; `when: {needs: ...}` tests it."""
 
@@ -143,6 +145,8 @@ class Request:
     """The caller's privacy label: raises the level, never lowers it."""
     budget_usd: Decimal | None = None
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    on_interrupt: OnInterrupt | None = None
+    """What a stream does when it dies after its first piece; None takes the policy's."""
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -169,9 +173,23 @@ class Usage:
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    """Those of `cache_write_tokens` that are kept for an hour: they are dearer."""
     reasoning_tokens: int = 0
     cost_usd: Decimal = Decimal(0)
     estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the ledger says before a request: how much of the tightest budget is used."""
+
+    used: float = 0.0
+    """Share of the tightest budget, 0..1."""
+    budget: str = ""
+    """Its name; empty when the policy has none."""
+    known: bool = True
+    """False when the ledger could not be reached: money is unknown, so it is denied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +239,7 @@ class Response:
         return self.receipt.cost_usd
 
 
-# Stream events, in the order of their grammar: Start (TextDelta | ToolCallDelta)* End.
+# Stream events. Grammar: Start (TextDelta | ToolCallDelta)* (Reset Start (TextDelta | ToolCallDelta)*)* End.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,4 +278,12 @@ class End:
     type: Literal["end"] = "end"
 
 
-StreamEvent = Start | TextDelta | ToolCallDelta | End
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    """Forget what was delivered: the target failed midway and the next rung begins anew."""
+
+    because: str
+    type: Literal["reset"] = "reset"
+
+
+StreamEvent = Start | TextDelta | ToolCallDelta | Reset | End

@@ -5,19 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..types import Request
+from ..types import Request, Standing
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What the ledger says before a request: how much of the tightest budget is used."""
-
-    used: float = 0.0
-    """Share of the tightest budget, 0..1."""
-    budget: str = ""
-    """Its name; empty when the policy has none."""
-    known: bool = True
-    """False when the ledger could not be reached: money is unknown, so it is denied."""
+__all__ = ["Signal", "SignalResult", "Standing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

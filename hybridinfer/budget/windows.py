@@ -1,0 +1,116 @@
+"""Which accounts a request is booked on, and how much of each may be in use.
+
+A budget's account is named by the budget, its period, and the value of its `by` tag (a request without that tag
+shares the account of the empty value: it is limited like any other). An account is a row of buckets. A calendar
+window is one bucket: it starts with the minute, hour, day, ISO week (Monday) or month in the budget's time zone.
+A rolling window is the last 60 buckets, the oldest in full, so no interval of its length is ever overspent.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from .money import to_nano
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..policy.model import BudgetBlock, Policy
+
+_SECONDS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800, "month": 2_592_000}
+_BUCKETS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One budget as it stands for one request."""
+
+    budget: str
+    """The budget's name in the policy."""
+    key: str
+    """The account in the book: JSON of budget, period, tag and the tag's value."""
+    bucket: int
+    """Where this request is booked: the bucket's start in seconds since the epoch."""
+    buckets: tuple[int, ...]
+    """The buckets that count against the limit, this one included."""
+    limit: int
+    """Nano-dollars."""
+    share: float
+    """Share of the window that has passed, 0..1."""
+    until: int
+    """When the current bucket no longer counts, in seconds since the epoch."""
+    even: bool = False
+    """The budget is paced: it is compared with the share of its window that has passed."""
+
+
+class Window:
+    """The window of one budget. Its current bounds are kept until they pass."""
+
+    def __init__(self, block: BudgetBlock) -> None:
+        self._block = block
+        self._limit = to_nano(block.usd)
+        self._zone = ZoneInfo(block.time_zone)
+        self._rolling = block.window == "rolling"
+        self._bounds = (0, 0)
+        self._keys: dict[str, str] = {}
+
+    def account(self, tags: Mapping[str, str], now: float) -> Account:
+        """The account of a request with `tags` at `now`, in seconds since the epoch."""
+        start, end = self._bounds
+        if not start <= now < end:
+            self._bounds = start, end = self._slice(now) if self._rolling else self._calendar(now)
+        block = self._block
+        length = _SECONDS[block.per]
+        step = length // _BUCKETS
+        return Account(
+            budget=block.name,
+            key=self._key(tags.get(block.by, "") if block.by else ""),
+            bucket=start,
+            buckets=tuple(range(start - length, start + 1, step)) if self._rolling else (start,),
+            limit=self._limit,
+            share=1.0 if self._rolling else (now - start) / (end - start),
+            until=end + length if self._rolling else end,
+            even=block.pace == "even",
+        )
+
+    def _key(self, value: str) -> str:
+        if value not in self._keys:
+            if len(self._keys) >= 10_000:
+                self._keys.clear()
+            block = self._block
+            self._keys[value] = json.dumps([block.name, block.per, block.window, block.by or "", value])
+        return self._keys[value]
+
+    def _slice(self, now: float) -> tuple[int, int]:
+        step = _SECONDS[self._block.per] // _BUCKETS
+        start = int(now // step) * step
+        return start, start + step
+
+    def _calendar(self, now: float) -> tuple[int, int]:
+        local = datetime.fromtimestamp(now, self._zone)
+        per = self._block.per
+        if per in ("minute", "hour"):
+            # Floor and step in elapsed seconds: where clocks are put back, the hour that comes twice is two windows.
+            length = _SECONDS[per]
+            past = local.minute % (length // 60) * 60 + local.second
+            start = int(now) - past
+            return start, start + length
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+        if per == "day":
+            first, following = midnight, midnight + timedelta(days=1)
+        elif per == "week":
+            first = midnight - timedelta(days=midnight.weekday())
+            following = first + timedelta(days=7)
+        else:
+            first = midnight.replace(day=1)
+            following = (first + timedelta(days=32)).replace(day=1)
+        return int(first.timestamp()), int(following.timestamp())
+
+
+def windows(policy: Policy) -> tuple[Window, ...]:
+    """The windows of a policy's budgets; `per: request` has none, the flow itself enforces it."""
+    return tuple(Window(block) for block in policy.budgets if block.per != "request")
