@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 Zone = Literal["device", "network", "cloud"]
 """Where a target runs: in this process, on one's own servers, or at somebody else's."""
+Need = Literal["tools", "vision", "files", "json"]
+"""What a request demands of a target; `when: {needs: ...}` tests it."""
 
 
 class Code(StrEnum):

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from .receipt import Need as Need  # noqa: PLC0414 - policy reads it without loading this module
 from .receipt import Receipt, Zone
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 OnInterrupt = Literal["error", "restart", "buffer"]
 """A stream that dies midway: raise, begin anew on the next rung after a `Reset`, or deliver only whole answers."""
-Need = Literal["tools", "vision", "files", "json"]
-"""What a request demands of a target; `when: {needs: ...}` tests it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_serializer, model_validator
 
-from ..receipt import Code, Zone
-from ..types import Need
+from ..receipt import Code, Need, Zone
 from .scalars import ONE_OR_MORE, Duration, Name, Names, Number, SecretName, Usd, Whole, fault, one_or_more
 
 if TYPE_CHECKING:
@@ -234,7 +233,7 @@ class BoundaryBlock(Block):
     """A hard limit: the targets that a request may reach. Exactly one of the four limits."""
 
     name: Name
-    when: When = When()
+    when: When = When.model_construct()
     cloud: Literal["never", "masked"] | None = None
     """never: no cloud target; masked: only after personal data is masked."""
     zones: Annotated[tuple[Zone, ...], BeforeValidator(one_or_more), Field(min_length=1)] | None = None
@@ -265,7 +264,7 @@ class RuleBlock(Block):
     """`when` it matches, `use` these targets from left to right."""
 
     name: Name
-    when: When = When()
+    when: When = When.model_construct()
     """Left out: it always matches."""
     use: Names
 
@@ -293,8 +292,8 @@ class ResilienceBlock(Block):
     """The whole request: scoring, waits, retries, fallbacks and the stream."""
     last_rung: Duration = 2.0
     """The slice of the deadline that only the last rung may use; at most half of the deadline."""
-    retry: RetryBlock = RetryBlock()
-    retry_on: tuple[Code, ...] = (Code.TIMEOUT, Code.RATE_LIMITED, Code.UNAVAILABLE, Code.INTERRUPTED)
+    retry: RetryBlock = RetryBlock.model_construct()
+    retry_on: tuple[Code, ...] = (Code.RATE_LIMITED, Code.UNAVAILABLE, Code.INTERRUPTED)
     fallback_on: tuple[Code, ...] = (
         Code.TIMEOUT,
         Code.STALLED,
@@ -306,7 +305,7 @@ class ResilienceBlock(Block):
         Code.INVALID_OUTPUT,
         Code.UNAUTHORIZED,
     )
-    circuit_breaker: CircuitBreakerBlock = CircuitBreakerBlock()
+    circuit_breaker: CircuitBreakerBlock = CircuitBreakerBlock.model_construct()
 
 
 class Given(Block):
@@ -338,15 +337,15 @@ class TestBlock(Block):
     __test__ = False  # not a pytest class
 
     name: Name
-    given: Given = Given()
+    given: Given = Given.model_construct()
     expect: Expect
 
 
-DEFAULT_SIGNALS: Mapping[str, SignalBlock] = {
-    "privacy": SignalBlock(levels={"public": 0.0, "personal": 0.5, "secret": 0.9}),
-    "complexity": SignalBlock(levels={"low": 0.0, "medium": 0.4, "high": 0.75}),
-    "size": SignalBlock(levels={"short": 0.0, "medium": 0.5, "long": 0.8}),
-    "budget": SignalBlock(levels={"ok": 0.0, "tight": 0.8, "spent": 1.0}),
+DEFAULT_SIGNALS: Mapping[str, SignalBlock] = {  # constructed, as validating builds each validator at import
+    "privacy": SignalBlock.model_construct(levels={"public": 0.0, "personal": 0.5, "secret": 0.9}),
+    "complexity": SignalBlock.model_construct(levels={"low": 0.0, "medium": 0.4, "high": 0.75}),
+    "size": SignalBlock.model_construct(levels={"short": 0.0, "medium": 0.5, "long": 0.8}),
+    "budget": SignalBlock.model_construct(levels={"ok": 0.0, "tight": 0.8, "spent": 1.0}),
 }
 
 
@@ -365,7 +364,7 @@ class Policy(Block):
     """No rule, retry, fallback, hedge or cache can cross these."""
     rules: tuple[RuleBlock, ...] = Field(min_length=1)
     """The first that matches decides."""
-    resilience: ResilienceBlock = ResilienceBlock()
+    resilience: ResilienceBlock = ResilienceBlock.model_construct()
     tests: tuple[TestBlock, ...] = ()
 
     @model_validator(mode="after")
