@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SHORTEST_HOLD = 900.0
 
 
-class OverBudget(HybridinferError):  # noqa: N818 - the policy's word, as in Code.OVER_BUDGET
+class OverBudget(HybridinferError):
     """A reservation does not fit. `budget` names the tightest budget that refused it; nothing was booked."""
 
     def __init__(self, budget: str, because: str) -> None:
@@ -36,7 +36,7 @@ class OverBudget(HybridinferError):  # noqa: N818 - the policy's word, as in Cod
         self.because = because
 
 
-class LedgerDown(HybridinferError):  # noqa: N818 - a state of the world, as in `on_ledger_down`
+class LedgerDown(HybridinferError):
     """The book cannot be read or written: what is affordable is unknown. The message says what to do."""
 
 
