@@ -1,5 +1,4 @@
-"""
-Every error that this package raises on purpose:
+"""Every error that this package raises on purpose.
 
 * HybridinferError
   + PolicyError                the policy is wrong: `problems` holds file, line, column, what, what to do

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 Zone = Literal["device", "network", "cloud"]
 """Where a target runs: in this process, on one's own servers, or at somebody else's."""
+OnInterrupt = Literal["error", "restart", "buffer"]
+"""A stream that dies midway: raise, begin anew on the next rung after a `Reset`, or deliver only whole answers."""
 Need = Literal["tools", "vision", "files", "json"]
 """What a request demands of a target; `when: {needs: ...}` tests it."""
 

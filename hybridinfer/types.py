@@ -11,13 +11,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-from .receipt import Need as Need  # noqa: PLC0414 - policy reads it without loading this module
-from .receipt import Receipt, Zone
+from .receipt import Need, OnInterrupt, Receipt, Zone
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
-OnInterrupt = Literal["error", "restart", "buffer"]
-"""A stream that dies midway: raise, begin anew on the next rung after a `Reset`, or deliver only whole answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

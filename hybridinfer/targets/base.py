@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..policy.model import TargetBlock
-from ..receipt import Code, Zone
-from ..types import FinishReason, Need, Request, TextDelta, ToolCallDelta, Usage
+from ..receipt import Code, Need, Zone
+from ..types import FinishReason, Request, TextDelta, ToolCallDelta, Usage
 
 
 class TargetFailed(Exception):

@@ -1,0 +1,82 @@
+"""Pieces of an answer, put together and judged."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from .commands import Answer
+from .receipt import Code
+from .targets.base import Finish, TargetEvent
+from .types import TextDelta, TokenLogprob, ToolCall
+
+if TYPE_CHECKING:
+    from .types import Request
+
+
+class Assembly:
+    """Collects the events of one answer."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._calls: dict[int, tuple[str, str, list[str]]] = {}
+        self.finish: Finish | None = None
+
+    def add(self, event: TargetEvent) -> bool:
+        """Take one event; True when it carries something that the caller should see."""
+        if isinstance(event, Finish):
+            self.finish = event
+            return False
+        if isinstance(event, TextDelta):
+            self._texts.append(event.text)
+            self._logprobs.extend(event.logprobs)
+            return bool(event.text)
+        call_id, name, arguments = self._calls.get(event.index, ("", "", []))
+        arguments.append(event.arguments)
+        self._calls[event.index] = (call_id or event.id or "", name or event.name or "", arguments)
+        return True
+
+    def answer(self) -> Answer:
+        """All that came until now."""
+        calls = tuple(
+            ToolCall(id=call_id, name=name, arguments="".join(arguments))
+            for _index, (call_id, name, arguments) in sorted(self._calls.items())
+        )
+        finish = self.finish
+        return Answer(
+            text="".join(self._texts),
+            tool_calls=calls,
+            finish_reason=finish.finish_reason if finish else "stop",
+            usage=finish.usage if finish else None,
+            model=finish.model if finish else "",
+            logprobs=tuple(self._logprobs) or None,
+        )
+
+
+def code_of(assembly: Assembly, request: Request) -> tuple[Code, str]:
+    """How an answer that ended without an error counts, and why."""
+    if assembly.finish is None:
+        return Code.INTERRUPTED, "ended without its terminal event"
+    answer = assembly.answer()
+    if answer.finish_reason == "content_filter":
+        return Code.REFUSED, "stopped by a content filter"
+    if not answer.text and not answer.tool_calls:
+        return Code.EMPTY, "nothing in the answer"
+    if answer.finish_reason == "length":
+        return Code.TRUNCATED, "max_tokens reached"
+    for call in answer.tool_calls:
+        if not _is_json(call.arguments or "{}"):
+            return Code.INVALID_OUTPUT, "a tool call's arguments are not JSON"
+    wanted = request.response_format
+    if wanted is not None and wanted.type != "text" and not answer.tool_calls and not _is_json(answer.text):
+        return Code.INVALID_OUTPUT, "not the JSON that was demanded"
+    return Code.OK, ""
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

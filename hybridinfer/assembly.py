@@ -1,0 +1,95 @@
+"""Puts a router together: policy found and loaded, targets built and locked, prices, breakers, ledger."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .budget.ledger import open_ledger
+from .budget.prices import PriceBook
+from .commands import Runtime
+from .driver import Equipment
+from .errors import ConfigurationError
+from .policy.load import digest, load, shipped
+from .policy.model import Policy
+from .privacy.egress import Guarded
+from .resilience.breaker import Breaker
+from .resilience.retry import RetryBudget
+from .signals import registry as signals
+from .targets import registry as targets
+
+if TYPE_CHECKING:
+    from .budget.ledger import Ledger
+    from .targets.base import Target
+
+logger = logging.getLogger("hybridinfer")
+
+
+def equip(
+    policy: str | Path | Mapping[str, Any] | Policy | None,
+    *,
+    targets: Mapping[str, Target],
+    ledger: Ledger | None,
+    environ: Mapping[str, str],
+    clock: Callable[[], float],
+    sleep: Callable[[float], Awaitable[None]],
+    rng: Callable[[], float],
+    now: Callable[[], datetime],
+    new_id: Callable[[], str],
+) -> Equipment:
+    """Everything that requests share. No network, no model is loaded. Raises PolicyError, ConfigurationError."""
+    loaded = load(discover(environ) if policy is None else policy)
+    built = build_targets(loaded, environ, targets)
+    settings = loaded.resilience.circuit_breaker
+    runtime = Runtime(
+        policy=loaded,
+        digest=digest(loaded),
+        infos={name: target.info for name, target in built.items()},
+        count_tokens=lambda name, request: built[name].count_tokens(request),
+        count_text=lambda name, text: _count_text(built[name], text),
+        prices=PriceBook(loaded),
+        breakers={
+            name: Breaker(name, settings, clock) for name, target in built.items() if target.info.kind != "canned"
+        },
+        retry_budget=RetryBudget(),
+        clock=clock,
+        now=now,
+        random=rng,
+        new_id=new_id,
+        window_budgets=any(budget.per != "request" for budget in loaded.budgets),
+    )
+    return Equipment(
+        runtime=runtime,
+        targets={name: Guarded(target, loaded) for name, target in built.items()},
+        signals=signals.build(loaded),
+        ledger=ledger if ledger is not None else open_ledger(loaded),
+        sleep=sleep,
+    )
+
+
+def discover(environ: Mapping[str, str]) -> Path:
+    """The policy file to use when the caller names none. Raises ConfigurationError when a named one is missing."""
+    named = environ.get("HYBRIDINFER_POLICY")
+    if named:
+        if not Path(named).is_file():
+            raise ConfigurationError(f"HYBRIDINFER_POLICY names {named!r}, which is not a file")
+        return Path(named)
+    from platformdirs import user_config_path
+
+    places = (Path("hybridinfer.yaml"), Path("policies/default.yaml"), user_config_path("hybridinfer") / "policy.yaml")
+    found = next((place for place in places if place.is_file()), None)
+    return found or shipped("default")
+
+
+def build_targets(policy: Policy, environ: Mapping[str, str], own: Mapping[str, Target]) -> dict[str, Target]:
+    """The raw targets of a policy; only `Guarded` may call them."""
+    return targets.build(policy, environ, own)
+
+
+def _count_text(target: Target, text: str) -> int:
+    from .types import Message, Request, Text
+
+    return target.count_tokens(Request(messages=(Message(role="assistant", parts=(Text(text=text),)),)))

@@ -1,0 +1,184 @@
+"""What the flow asks of a driver, and what a driver answers: the whole vocabulary between the two.
+
+`flow.run` yields commands and receives answers; a driver (`AsyncRouter`, the simulator, a test by hand)
+carries them out. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from .receipt import Code, Receipt
+from .types import FinishReason, Request, TokenLogprob, ToolCall, Usage
+
+if TYPE_CHECKING:
+    from .budget.ledger import Reservation
+    from .budget.prices import PriceBook
+    from .policy.model import Policy
+    from .resilience.breaker import Breaker
+    from .resilience.retry import RetryBudget
+    from .targets.base import TargetInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Run the signals on the request. Answer: `Mapping[str, SignalResult]`, one for every signal of the policy."""
+
+    request: Request
+    seconds: float
+    """Past this, whatever is not scored yet counts as its highest level."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserve:
+    """Put money aside in the ledger. Answer: a `Reservation`, or a `Denied`."""
+
+    target: str
+    usd: Decimal
+    receipt_id: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """The ledger's no. `because` names the budget."""
+
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """Book what a call really cost. Answer: None."""
+
+    reservation: Reservation
+    usd: Decimal
+    estimated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Give a reservation back: nothing was processed. Answer: None."""
+
+    reservation: Reservation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Seconds: for the whole attempt, to its first piece, and between two pieces."""
+
+    total: float
+    first_token: float
+    stall: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Call a target. Answer: an `Outcome`.
+
+    `hold`: read the whole answer before reporting. Otherwise report at the first piece (`Outcome.opened` holds
+    the rest) and wait for `Relay`.
+    """
+
+    target: str
+    number: int
+    request: Request
+    levels: Mapping[str, str]
+    limits: Limits
+    hold: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep:
+    """Wait before a retry. Answer: None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """Hand an opened answer to the caller, piece by piece. Answer: the final `Outcome`."""
+
+    target: str
+    opened: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """Tell the caller to forget what was delivered: another target begins anew. Answer: None."""
+
+    because: str
+
+
+Command = Score | Reserve | Settle | Release | Call | Sleep | Relay | Restart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a target said, whole or as far as it came."""
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason = "stop"
+    usage: Usage | None = None
+    model: str = ""
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call ended. `answer` is partial when the code is a failure."""
+
+    code: Code
+    answer: Answer = Answer()
+    because: str = ""
+    status: int | None = None
+    retry_after: float | None = None
+    retry: bool | None = None
+    seconds: float = 0.0
+    first_token_seconds: float | None = None
+    error: BaseException | None = None
+    opened: Any = None
+    """The driver's own handle on a stream that has begun."""
+
+
+class Abandoned(Exception):
+    """The caller went away. The flow books what is owed and lets it pass."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What the flow returns: the answer and its receipt."""
+
+    answer: Answer
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """All that a flow stands on: the policy (immutable) and the state that requests share."""
+
+    policy: Policy
+    digest: str
+    infos: Mapping[str, TargetInfo]
+    count_tokens: Callable[[str, Request], int]
+    """(target, request) -> prompt tokens, exact or an upper bound."""
+    count_text: Callable[[str, str], int]
+    """(target, text) -> tokens of an answer that came without usage."""
+    prices: PriceBook
+    breakers: Mapping[str, Breaker]
+    retry_budget: RetryBudget
+    clock: Callable[[], float]
+    """Monotonic seconds."""
+    now: Callable[[], datetime]
+    random: Callable[[], float]
+    new_id: Callable[[], str]
+    window_budgets: bool = field(default=False)
+    """Whether the ledger has to be asked at all."""

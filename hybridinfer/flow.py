@@ -1,0 +1,307 @@
+"""The path of one request, top to bottom: score -> decide -> reserve -> attempt (retry, fall back) -> relay -> receipt.
+
+`run` is a generator that does no I/O: it yields commands (`commands.py`), a driver carries each one out and sends
+the answer back. So every rule about retries, fallbacks, deadlines and money stands here once, for sync and async,
+streaming or not, real or simulated.
+
+Rules of the path
+- Every fallback starts from the original request.
+- One deadline over everything; the last rung on this device keeps a slice of it that nothing else may use.
+- A call is never made without its money reserved; what may have been processed is paid for, known or estimated.
+- Unknown means deny in privacy and money.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from .commands import (
+    Abandoned,
+    Call,
+    Command,
+    Denied,
+    Limits,
+    Outcome,
+    Relay,
+    Release,
+    Reserve,
+    Restart,
+    Result,
+    Runtime,
+    Score,
+    Settle,
+    Sleep,
+)
+from .errors import StreamInterrupted
+from .failure import failure
+from .planning import Planner
+from .receipt import ANSWERED, Attempt, Code, Decision, Receipt
+from .resilience.retry import Retries
+from .types import Request, Usage
+
+if TYPE_CHECKING:
+    from .budget.ledger import Reservation
+    from .signals.base import SignalResult
+
+Flow = Generator[Command, Any, Result]
+Steps = Generator[Command, Any, Outcome]
+
+ALWAYS_FALL_THROUGH = frozenset(
+    {
+        Code.CIRCUIT_OPEN,
+        Code.FORBIDDEN,
+        Code.OVER_BUDGET,
+        Code.OVER_DEADLINE,
+        Code.SATURATED,
+        Code.UNSUPPORTED,
+    }
+)
+"""Nothing was sent: the next rung may try, whatever the policy lists."""
+
+MAYBE_PROCESSED = frozenset(
+    {
+        Code.OK,
+        Code.TRUNCATED,
+        Code.TIMEOUT,
+        Code.STALLED,
+        Code.INTERRUPTED,
+        Code.EMPTY,
+        Code.REFUSED,
+        Code.INVALID_OUTPUT,
+        Code.CANCELLED,
+    }
+)
+"""The target may have worked, so it may send a bill: settled with its usage, or with counted tokens."""
+
+UNHEARD = frozenset({Code.TIMEOUT, Code.STALLED, Code.INTERRUPTED, Code.CANCELLED})
+"""Where nothing came back nobody knows how far the target went: settled with the worst case."""
+
+
+def run(request: Request, runtime: Runtime, *, hold: bool) -> Flow:
+    """Carry `request` through. `hold=True` reads each answer whole before it counts (`complete`).
+
+    Returns the answer with its receipt; raises a `RequestError` that carries the receipt.
+    """
+    return (yield from _Run(request, runtime, hold=hold).steps())
+
+
+class _Run:
+    """One request under way: what has been tried, what was paid, what time is left."""
+
+    def __init__(self, request: Request, runtime: Runtime, *, hold: bool) -> None:
+        self.request = request
+        self.runtime = runtime
+        self.policy = runtime.policy
+        settings = runtime.policy.resilience
+        self.on_interrupt = request.on_interrupt or settings.on_interrupt
+        self.hold = hold or self.on_interrupt == "buffer"
+        self.planner = Planner(request, runtime)
+        self.id = runtime.new_id()
+        self.started = runtime.clock()
+        self.seconds = settings.deadline if request.timeout is None else request.timeout
+        self.deadline = self.started + self.seconds
+        self.attempts: list[Attempt] = []
+        self.decision: Decision | None = None
+        self.last: Outcome | None = None
+
+    def steps(self) -> Flow:
+        scores: Mapping[str, SignalResult] = yield Score(request=self.request, seconds=self.seconds)
+        self.decision = decision = self.planner.plan(scores)
+        for position, target in enumerate(decision.plan):
+            outcome = yield from self._target(target, until=self._until(position))
+            self.last = outcome
+            if outcome.code in ANSWERED and not self._fall_through(outcome.code, position):
+                return Result(answer=outcome.answer, receipt=self.receipt(target))
+            if outcome.opened is not None:  # failed after its first piece was delivered
+                if self.on_interrupt == "restart" and self._fall_through(outcome.code, position):
+                    yield Restart(because=f"{target}: {outcome.code}")
+                    continue
+                partial = outcome.answer.text
+                message = (
+                    f"the stream of target {target!r} ended early ({outcome.code}); {len(partial)} characters came"
+                )
+                raise StreamInterrupted(message, self.receipt(), partial=partial) from outcome.error
+            if not self._fall_through(outcome.code, position):
+                break
+        raise failure(self.receipt(), self.last)
+
+    def _fall_through(self, code: Code, position: int) -> bool:
+        assert self.decision is not None
+        if position + 1 == len(self.decision.plan):
+            return False
+        return code in ALWAYS_FALL_THROUGH or code in self.policy.resilience.fallback_on
+
+    def _until(self, position: int) -> float:
+        """When target number `position` has to be done: the deadline, less what a later rung here needs."""
+        assert self.decision is not None
+        settings = self.policy.resilience
+        later = [self.runtime.infos[name] for name in self.decision.plan[position + 1 :]]
+        if any(info.zone == "device" and info.kind != "canned" for info in later):
+            return self.deadline - min(settings.last_rung, self.seconds / 2)
+        if any(info.kind == "canned" for info in later):
+            return self.deadline - min(0.05, self.seconds / 20)
+        return self.deadline
+
+    def _target(self, target: str, *, until: float) -> Steps:
+        """All attempts on one target."""
+        runtime = self.runtime
+        retries: Retries | None = None
+        number = 1
+        while True:
+            outcome = yield from self._attempt(target, number, until=until)
+            if outcome.code in ANSWERED or outcome.opened is not None:
+                return outcome
+            if outcome.code not in self.policy.resilience.retry_on:
+                return outcome
+            if retries is None:
+                retries = Retries(
+                    self.policy.resilience,
+                    seconds_left=lambda: until - runtime.clock(),
+                    random=runtime.random,
+                    budget=runtime.retry_budget,
+                )
+            wait = retries.wait_after(outcome)
+            if wait is None:
+                return outcome
+            yield Sleep(seconds=wait)
+            number += 1
+
+    def _attempt(self, target: str, number: int, *, until: float) -> Steps:
+        """One attempt: breaker, time, money, call, bill, line on the receipt."""
+        runtime = self.runtime
+        canned = runtime.infos[target].kind == "canned"
+        if until <= runtime.clock() and not canned:
+            return self._note(target, number, Outcome(code=Code.OVER_DEADLINE, because="no time left"))
+        because = self.planner.over_budget(target, spent=self._spent())
+        if because:
+            return self._note(target, number, Outcome(code=Code.OVER_BUDGET, because=because))
+        breaker = runtime.breakers.get(target)
+        ticket = breaker.enter() if breaker is not None else None
+        if breaker is not None and ticket is None:
+            return self._note(target, number, Outcome(code=Code.CIRCUIT_OPEN, because="resting after failures"))
+        outcome = Outcome(code=Code.CANCELLED)
+        try:
+            outcome = yield from self._paid(target, number, until=until)
+        except Abandoned as gone:
+            outcome = gone.outcome
+            raise
+        finally:
+            if breaker is not None and ticket is not None:
+                breaker.leave(ticket, outcome.code, retry_after=outcome.retry_after)
+        return outcome
+
+    def _paid(self, target: str, number: int, *, until: float) -> Steps:
+        """The call between its reservation and its bill."""
+        runtime = self.runtime
+        worst = self.planner.worst_case(target) or Decimal(0)
+        reservation: Reservation | None = None
+        if worst > 0 and runtime.window_budgets:
+            reserved: Reservation | Denied = yield Reserve(
+                target=target, usd=worst, receipt_id=self.id, tags=self.request.tags
+            )
+            if isinstance(reserved, Denied):
+                return self._note(target, number, Outcome(code=Code.OVER_BUDGET, because=reserved.because))
+            reservation = reserved
+        if number == 1:
+            runtime.retry_budget.deposit()
+        try:
+            outcome: Outcome = yield self._call(target, number, until=until)
+            if outcome.code in ANSWERED and outcome.opened is not None:
+                ended: Outcome = yield Relay(target=target, opened=outcome.opened)
+                outcome = replace(ended, opened=None if ended.code in ANSWERED else outcome.opened)
+        except Abandoned as gone:
+            yield from self._book(target, number, gone.outcome, reservation, worst)
+            raise
+        return (yield from self._book(target, number, outcome, reservation, worst))
+
+    def _call(self, target: str, number: int, *, until: float) -> Call:
+        block = self.policy.targets[target]
+        total = block.timeout
+        if self.runtime.infos[target].kind != "canned":
+            total = min(total, max(until - self.runtime.clock(), 0.001))
+        limits = Limits(total=total, first_token=min(block.first_token, total), stall=block.stall)
+        assert self.decision is not None
+        return Call(
+            target=target,
+            number=number,
+            request=self.planner.resolved(target),
+            levels=self.decision.levels,
+            limits=limits,
+            hold=self.hold,
+        )
+
+    def _book(
+        self,
+        target: str,
+        number: int,
+        outcome: Outcome,
+        reservation: Reservation | None,
+        worst: Decimal,
+    ) -> Steps:
+        """Settle or release, and write the attempt down."""
+        usage = outcome.answer.usage
+        if usage is None and outcome.code in MAYBE_PROCESSED and self.runtime.infos[target].kind != "canned":
+            usage = self._estimate(target, outcome)
+        if usage is not None:
+            cost = self.runtime.prices.cost(target, usage, at=self.runtime.now(), seconds=outcome.seconds)
+            if usage.estimated and not outcome.answer.text and outcome.code in UNHEARD:
+                cost = max(cost, worst)
+            usage = replace(usage, cost_usd=cost)
+            outcome = replace(outcome, answer=replace(outcome.answer, usage=usage))
+        if reservation is not None and usage is None:
+            yield Release(reservation=reservation)
+        elif reservation is not None and usage is not None:
+            yield Settle(reservation=reservation, usd=usage.cost_usd, estimated=usage.estimated)
+        return self._note(target, number, outcome)
+
+    def _estimate(self, target: str, outcome: Outcome) -> Usage:
+        """Counted tokens where the target did not tell."""
+        said = outcome.answer.text + "".join(call.arguments for call in outcome.answer.tool_calls)
+        return Usage(
+            input_tokens=self.planner.tokens(target),
+            output_tokens=self.runtime.count_text(target, said) if said else 0,
+            estimated=True,
+        )
+
+    def _note(self, target: str, number: int, outcome: Outcome) -> Outcome:
+        usage = outcome.answer.usage or Usage()
+        attempt = Attempt(
+            target=target,
+            number=number,
+            code=outcome.code,
+            because=outcome.because,
+            seconds=outcome.seconds,
+            first_token_seconds=outcome.first_token_seconds,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_usd=usage.cost_usd,
+            estimated=usage.estimated,
+            status=outcome.status,
+        )
+        self.attempts.append(attempt)
+        return outcome
+
+    def _spent(self) -> Decimal:
+        return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
+
+    def receipt(self, answered_by: str | None = None) -> Receipt:
+        """The receipt as of now."""
+        runtime, decision = self.runtime, self.decision
+        info = runtime.infos[answered_by] if answered_by else None
+        rung = decision.ladder.index(answered_by) + 1 if answered_by and decision else None
+        return Receipt(
+            id=self.id,
+            policy=self.policy.name,
+            policy_digest=runtime.digest,
+            decision=decision,
+            attempts=tuple(self.attempts),
+            target=answered_by,
+            zone=info.zone if info else None,
+            rung=rung,
+            degraded=bool(info and (rung != 1 or info.kind == "canned")),
+            seconds=runtime.clock() - self.started,
+            tags=self.request.tags,
+        )

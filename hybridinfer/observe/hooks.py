@@ -1,0 +1,39 @@
+"""Being told of every receipt: for logs, metrics and audits. Receipts hold no content."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from ..receipt import Code
+
+if TYPE_CHECKING:
+    from ..receipt import Receipt
+
+logger = logging.getLogger("hybridinfer.requests")
+
+
+class Hook(Protocol):
+    """Called after every request, answered or not, on the event loop: be quick, or hand over to a thread."""
+
+    def on_receipt(self, receipt: Receipt) -> None:
+        """Take the receipt. What is raised here is logged and never reaches the caller."""
+        ...
+
+
+def tell(receipt: Receipt, hooks: Sequence[Hook]) -> None:
+    """Log one line and call every hook."""
+    for attempt in receipt.attempts:
+        if attempt.code is Code.UNAUTHORIZED:
+            logger.error("target %s: %s; the key must be mended", attempt.target, attempt.because or "unauthorized")
+    if receipt.target is None:
+        logger.warning("%s: nobody answered (%s)", receipt.id, receipt.code)
+    elif logger.isEnabledFor(logging.INFO):
+        line = "%s: %s answered on rung %s in %.3f s for $%s"
+        logger.info(line, receipt.id, receipt.target, receipt.rung, receipt.seconds, receipt.cost_usd)
+    for hook in hooks:
+        try:
+            hook.on_receipt(receipt)
+        except Exception as error:  # noqa: BLE001 - an observer must never cost the caller an answer
+            logger.error("hook %s raised %s", type(hook).__name__, type(error).__name__)  # noqa: TRY400 - no content

@@ -1,0 +1,116 @@
+"""From scores to a plan for one request: the policy's decision, less the targets that cannot serve it.
+
+Pure; used by the flow for every request and by `Router.decide` to explain without calling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from .policy.decide import decide
+from .receipt import Decision, Reason, Removal
+
+if TYPE_CHECKING:
+    from .commands import Runtime
+    from .signals.base import SignalResult
+    from .types import Request
+
+MIN_ANSWER = 64
+"""Tokens of room for an answer that a window must offer when the caller names no `max_tokens`."""
+
+
+class Planner:
+    """One request against its policy: tokens, worst cases, plan. Counts once per target."""
+
+    def __init__(self, request: Request, runtime: Runtime) -> None:
+        self._request = request
+        self._runtime = runtime
+        self._tokens: dict[str, int] = {}
+        self._resolved: dict[str, Request] = {}
+
+    def plan(self, scores: Mapping[str, SignalResult]) -> Decision:
+        """Decide, then take out of the plan what lacks a capability, the room or the money."""
+        request, policy = self._request, self._runtime.policy
+        levels = {name: result.level for name, result in scores.items()}
+        decision = decide(policy, levels, needs=request.needs, tags=request.tags)
+        removals = {name: self._removal(name) for name in decision.plan}
+        unable = {name: removal for name, removal in removals.items() if removal is not None}
+        if unable:
+            decision = decide(policy, levels, needs=request.needs, tags=request.tags, unable=unable)
+        return replace(
+            decision,
+            scores={name: result.score for name, result in scores.items()},
+            because={name: result.because for name, result in scores.items()},
+            estimates={name: self.worst_case(name) or Decimal(0) for name in decision.plan},
+        )
+
+    def tokens(self, target: str) -> int:
+        """Prompt tokens for this target."""
+        if target not in self._tokens:
+            self._tokens[target] = self._runtime.count_tokens(target, self._request)
+        return self._tokens[target]
+
+    def resolved(self, target: str) -> Request:
+        """The request with the `max_tokens` that this target is sent: without a limit no budget could hold."""
+        if self._request.max_tokens is not None:
+            return self._request
+        if target not in self._resolved:
+            limit = self._runtime.policy.targets[target].max_tokens
+            window = self._runtime.infos[target].context_window
+            if window is not None:
+                limit = max(MIN_ANSWER, min(limit, window - self.tokens(target)))
+            self._resolved[target] = replace(self._request, max_tokens=limit)
+        return self._resolved[target]
+
+    def worst_case(self, target: str) -> Decimal | None:
+        """The most that one call can cost in USD; None: nobody can price it."""
+        if self._runtime.infos[target].kind == "canned":
+            return Decimal(0)
+        max_tokens = self.resolved(target).max_tokens
+        assert max_tokens is not None
+        prices = self._runtime.prices
+        least = prices.worst_case(target, input_tokens=0, max_tokens=max_tokens)
+        if not least:  # unpriced or free: no need to count
+            return least
+        return prices.worst_case(target, input_tokens=self.tokens(target), max_tokens=max_tokens)
+
+    def over_budget(self, target: str, *, spent: Decimal) -> str:
+        """Why one more call would not fit the request's own budgets; an empty text when it fits."""
+        worst = self.worst_case(target)
+        if worst is None:
+            return "nobody can price it; give it a `price:` in the policy"
+        if worst > 0:
+            for name, limit in self._own_budgets():
+                if spent + worst > limit:
+                    return f"{name}: up to ${worst:f} more would pass ${limit:f}"
+        return ""
+
+    def _own_budgets(self) -> Iterator[tuple[str, Decimal]]:
+        for budget in self._runtime.policy.budgets:
+            if budget.per == "request":
+                yield f"budget {budget.name}", budget.usd
+        if self._request.budget_usd is not None:
+            yield "budget_usd", self._request.budget_usd
+
+    def _removal(self, target: str) -> Removal | None:
+        info = self._runtime.infos[target]
+        if info.kind == "canned":
+            return None
+        missing = self._request.needs - info.supports
+        if missing:
+            because = f"cannot do {', '.join(sorted(missing))}"
+            return Removal(target=target, reason=Reason.CAPABILITY, because=because)
+        if info.context_window is not None:
+            room = self._request.max_tokens or MIN_ANSWER
+            if self.tokens(target) + room > info.context_window:
+                need = f"{self.tokens(target)} prompt tokens and {room} for the answer"
+                because = f"{need} pass its window of {info.context_window}"
+                return Removal(target=target, reason=Reason.CONTEXT, because=because)
+        because = self.over_budget(target, spent=Decimal(0))
+        if because:
+            reason = Reason.PRICE if self.worst_case(target) is None else Reason.BUDGET
+            return Removal(target=target, reason=reason, because=because)
+        return None

@@ -1,0 +1,69 @@
+"""Which signal class serves which name, and how all of them are run on one request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, cast
+
+from ..errors import ConfigurationError
+from .base import Signal, SignalResult, Standing
+
+if TYPE_CHECKING:
+    from ..policy.model import Policy, SignalBlock
+    from ..types import Request
+
+SignalFactory = Callable[["SignalBlock"], Signal]
+
+BUILT_IN: Mapping[str, tuple[str, str]] = {
+    "budget": ("budget", "BudgetSignal"),
+    "complexity": ("complexity", "ComplexitySignal"),
+    "privacy": ("privacy", "PrivacySignal"),
+    "size": ("size", "SizeSignal"),
+}
+"""Kind -> (module, class)."""
+
+GROUP = "hybridinfer.signals"
+"""The entry-point group for kinds of your own: a callable that takes the block and returns a `Signal`."""
+
+
+def build(policy: Policy) -> Mapping[str, Signal]:
+    """One signal for each block of the policy, by name. Raises ConfigurationError for an unknown kind."""
+    return {name: _factory(block.kind or name)(block) for name, block in policy.signals.items()}
+
+
+def score_all(
+    policy: Policy, signals: Mapping[str, Signal], request: Request, standing: Standing
+) -> dict[str, SignalResult]:
+    """Every signal's result. A signal that raises counts as its highest level: unknown means deny."""
+    results: dict[str, SignalResult] = {}
+    for name, block in policy.signals.items():
+        try:
+            results[name] = signals[name].score(request, standing)
+        except Exception as error:  # noqa: BLE001 - whatever a signal raises, the request must stay safe
+            results[name] = highest(block, f"the signal failed ({type(error).__name__})")
+    return results
+
+
+def highest(block: SignalBlock, because: str) -> SignalResult:
+    """The result for something that could not be measured."""
+    return SignalResult(score=1.0, level=list(block.levels)[-1], because=(because,))
+
+
+def _factory(kind: str) -> SignalFactory:
+    if kind in BUILT_IN:
+        module, name = BUILT_IN[kind]
+        return cast("SignalFactory", getattr(import_module(f".{module}", __package__), name))
+    for entry in entry_points(group=GROUP, name=kind):
+        return partial(_loaded, kind, entry.load())
+    known = ", ".join(sorted(BUILT_IN))
+    raise ConfigurationError(f"no signal of kind {kind!r}; known are {known} and entry points of the group {GROUP}")
+
+
+def _loaded(kind: str, factory: SignalFactory, block: SignalBlock) -> Signal:
+    signal = factory(block)
+    if not callable(getattr(signal, "score", None)):
+        raise ConfigurationError(f"the entry point {GROUP}:{kind} did not return a signal (no `score` method)")
+    return signal

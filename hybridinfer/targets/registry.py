@@ -1,0 +1,51 @@
+"""Which adapter serves which kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, cast
+
+from ..errors import ConfigurationError
+from .base import Target, TargetContext, TargetFactory
+
+if TYPE_CHECKING:
+    from ..policy.model import Policy
+
+BUILT_IN: Mapping[str, tuple[str, str]] = {
+    "anthropic": ("anthropic", "AnthropicTarget"),
+    "canned": ("canned", "CannedTarget"),
+    "onnx": ("onnx", "OnnxTarget"),
+    "openai": ("openai", "OpenAITarget"),
+}
+"""Kind -> (module, class)."""
+
+GROUP = "hybridinfer.targets"
+"""The entry-point group for kinds of your own: a `TargetFactory`."""
+
+
+def build(policy: Policy, environ: Mapping[str, str], own: Mapping[str, Target]) -> dict[str, Target]:
+    """One target for each block of the policy, by name; those in `own` are taken as they are.
+
+    Raises ConfigurationError for an unknown kind, or for names in `own` that the policy does not have.
+    """
+    unknown = sorted(set(own) - set(policy.targets))
+    if unknown:
+        raise ConfigurationError(
+            f"targets {', '.join(unknown)} are not in policy {policy.name!r}, which has {', '.join(policy.targets)}"
+        )
+    return {
+        name: own[name] if name in own else _factory(block.kind)(block, TargetContext(name=name, environ=environ))
+        for name, block in policy.targets.items()
+    }
+
+
+def _factory(kind: str) -> TargetFactory:
+    if kind in BUILT_IN:
+        module, name = BUILT_IN[kind]
+        return cast("TargetFactory", getattr(import_module(f".{module}", __package__), name))
+    for entry in entry_points(group=GROUP, name=kind):
+        return cast("TargetFactory", entry.load())
+    known = ", ".join(sorted(BUILT_IN))
+    raise ConfigurationError(f"no target of kind {kind!r}; known are {known} and entry points of the group {GROUP}")
