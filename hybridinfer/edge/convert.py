@@ -1,0 +1,139 @@
+"""GGUF to ONNX: once per file, cached, atomic, and safe under several processes at once.
+
+The result is a directory `<sha256 of the GGUF>-v<VERSION>` with the graph, its weights and a manifest of
+hashes, renamed into place when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ModelCorrupt, ModelNotFound
+from . import checksum
+from .gguf import GgufFile
+from .progress import Progress, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .progress import Report
+
+VERSION = 1
+"""Raised whenever the graph changes: older conversions are then ignored, and removed with their model."""
+_GRAPH, _WEIGHTS, _MANIFEST = "model.onnx", "weights.bin", "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A place in the cache where a converted model lies, or will."""
+
+    directory: Path
+
+    @classmethod
+    def of(cls, root: Path, sha256: str) -> Conversion:
+        """The place under the cache directory `root` for the GGUF file with this hash."""
+        return cls(root / "onnx" / f"{sha256}-v{VERSION}")
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX file that a session opens."""
+        return self.directory / _GRAPH
+
+    @property
+    def exists(self) -> bool:
+        """Whether a conversion was completed here; says nothing about its health."""
+        return self.directory.is_dir()
+
+    @property
+    def bytes(self) -> int:
+        """What it takes on the disk."""
+        return sum(file.stat().st_size for file in self.directory.glob("*")) if self.exists else 0
+
+    def check_graph(self) -> None:
+        """Compare the small graph file with the manifest. Raises `ModelCorrupt`."""
+        self._check(_GRAPH)
+
+    def check_weights(self) -> None:
+        """Compare the weights with the manifest, on all cores. Raises `ModelCorrupt`."""
+        self._check(_WEIGHTS)
+
+    def _check(self, name: str) -> None:
+        try:
+            wanted = json.loads((self.directory / _MANIFEST).read_text("utf-8"))[name]
+            intact = list(checksum.pieces(self.directory / name)) == wanted
+        except (OSError, ValueError, KeyError, TypeError):
+            intact = False
+        if not intact:
+            raise ModelCorrupt(
+                f"the converted model {self.directory.name}/{name} is damaged and was not loaded; "
+                "remove the model and pull it again"
+            )
+
+    def remove(self) -> None:
+        """Delete it."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def make(self, source: Path, report: Report = silent) -> None:
+        """Convert `source` into this place unless it is already there.
+
+        Other processes wait for the first one. A crash leaves nothing but a temporary directory that the next
+        conversion sweeps away. Raises `ModelError` for unsupported files and `OSError` for a full disk.
+        """
+        if self.exists:
+            return
+        with locked(self.directory):
+            if self.exists:
+                return
+            for leftover in self.directory.parent.glob(f".{self.directory.name}-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            work = Path(tempfile.mkdtemp(prefix=f".{self.directory.name}-", dir=self.directory.parent))
+            try:
+                _write(source, work, report)
+                work.rename(self.directory)
+            except BaseException:  # also an interrupt: never leave half a model behind
+                shutil.rmtree(work, ignore_errors=True)
+                raise
+
+
+def _write(source: Path, work: Path, report: Report) -> None:
+    from .graph import build
+
+    def tick(done: int, total: int) -> None:
+        report(Progress(stage="convert", done=done, total=total))
+
+    with GgufFile(source) as gguf, (work / _WEIGHTS).open("wb") as weights:
+        model = build(gguf, weights, _WEIGHTS, tick)
+        weights.flush()
+        os.fsync(weights.fileno())
+    (work / _GRAPH).write_bytes(model.SerializeToString())
+    manifest: dict[str, Any] = {name: checksum.pieces(work / name) for name in (_GRAPH, _WEIGHTS)}
+    (work / _MANIFEST).write_text(json.dumps(manifest), "utf-8")
+    work.chmod(0o755)
+
+
+@contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """Hold the lock for making `place`, among threads and processes; the system frees it when a process dies.
+
+    The lock file lies beside the place, whose directory is made first. Raises `ModelNotFound` where the
+    cache cannot be written.
+    """
+    from filelock import FileLock
+
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place.parent / f".{place.name}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise ModelNotFound(f"the model cache cannot be written ({error}); set HYBRIDINFER_CACHE") from error
+    try:
+        yield
+    finally:
+        lock.release()

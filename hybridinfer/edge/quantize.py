@@ -1,0 +1,40 @@
+"""Weights to 8-bit integers: symmetric, one float scale for each block of a row, zero point 128."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Quantized(NamedTuple):
+    """`codes` uint8 [rows, blocks, block]; `scales` float32 [rows, blocks]; weight = (code - 128) * scale."""
+
+    codes: NDArray[np.uint8]
+    scales: NDArray[np.float32]
+
+
+def quantize(weights: NDArray[np.float32], block: int) -> Quantized:
+    """Round `weights` [rows, columns] to the nearest of 255 steps per block; the last block is padded with zeros."""
+    import numpy as np
+
+    rows, columns = weights.shape
+    if padding := -columns % block:
+        weights = np.concatenate([weights, np.zeros((rows, padding), np.float32)], axis=1)
+    blocks = weights.reshape(rows, -1, block)
+    scales = np.maximum(blocks.max(-1), -blocks.min(-1)) / np.float32(127)
+    np.maximum(scales, np.finfo(np.float32).tiny, out=scales)
+    codes = blocks / scales[..., None]
+    np.rint(codes, out=codes)
+    codes += 128
+    return Quantized(codes=codes.astype(np.uint8), scales=scales.astype(np.float32))
+
+
+def block_size(columns: list[int]) -> int:
+    """The largest block of 128, 64 or 32 that divides every count of columns; 32 where none does.
+
+    Larger blocks run faster and cost nothing measurable in quality at 8 bits.
+    """
+    return next((size for size in (128, 64) if all(count % size == 0 for count in columns)), 32)

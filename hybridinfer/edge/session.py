@@ -1,0 +1,216 @@
+"""One onnxruntime session of a converted model, and one sequence's key/value cache in it.
+
+Tensors are bound once and updated in place. The graph is ragged by batch rows already; `Sequence` runs one
+row, and is what a batching scheduler would replace.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Items
+    from types import ModuleType
+
+    import numpy as np
+    import onnxruntime
+    from numpy.typing import NDArray
+
+    from .convert import Conversion
+
+    Logits = NDArray[np.float32]
+
+PREFILL_CHUNK = 128
+"""Prompt tokens per run: large enough to cost nothing, small enough to bound memory and cancellation."""
+_CAPACITY_STEP = 256
+_logger = logging.getLogger("hybridinfer.edge")
+
+
+class Stopped(Exception):
+    """The run was stopped from outside."""
+
+
+class Stop:
+    """Stops a run from another thread, even in the middle of a prefill (within about 20 ms)."""
+
+    def __init__(self) -> None:
+        self.options: onnxruntime.RunOptions = runtime().RunOptions()
+
+    def __call__(self) -> None:
+        self.options.terminate = True
+
+    @property
+    def requested(self) -> bool:
+        """Whether it was called."""
+        return bool(self.options.terminate)
+
+
+class Session:
+    """A loaded model: weights, threads and shapes. Sequences run in it, one at a time."""
+
+    def __init__(self, conversion: Conversion, *, threads: int) -> None:
+        """Load and verify at once: weights are hashed while the session is made, and not used before they passed.
+
+        The graph, which the runtime parses, is verified first. Raises `ModelCorrupt` or `ModelError`.
+        """
+        conversion.check_graph()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify") as pool:
+            verdict = pool.submit(conversion.check_weights)
+            try:
+                self.onnx = _open(conversion, threads)
+            finally:
+                verdict.result()  # speaks before any error that a damaged file may have caused above
+        shapes = {value.name: value.shape for value in self.onnx.get_inputs()}
+        self.past = [name for name in shapes if name.startswith("past_key_values.")]
+        self.heads, self.head_size = int(shapes[self.past[0]][1]), int(shapes[self.past[0]][3])
+        self.vocabulary = int(self.onnx.get_outputs()[0].shape[-1])
+        self.threads = threads
+
+
+class Sequence:
+    """One conversation's keys and values. Not thread-safe.
+
+    `length` is how many positions it holds; set it lower to forget the rest. Memory is taken by the operating
+    system only as positions are filled.
+    """
+
+    def __init__(self, session: Session) -> None:
+        import numpy as np
+
+        self._session = session
+        self._binding = session.onnx.io_binding()
+        self._capacity = 0
+        self._cache: list[NDArray[np.float32]] = []
+        self._stepping = False
+        self._step = {
+            "input_ids": np.zeros((1, 1), np.int64),
+            "seqlens_k": np.zeros(1, np.int32),
+            "total_seq": np.zeros((), np.int32),
+            "logits_idx": np.zeros(1, np.int64),
+        }
+        self._logits = np.zeros((1, 1, session.vocabulary), np.float32)
+        self.length = 0
+
+    def feed(self, tokens: Items[int], stop: Stop) -> Logits:
+        """Append `tokens`; returns the logits [vocabulary] after the last one, valid until the next call.
+
+        Raises `Stopped` once `stop` was called.
+        """
+        import numpy as np
+
+        self.reserve(self.length + len(tokens))
+        for start in range(0, len(tokens), PREFILL_CHUNK):
+            chunk = tokens[start : start + PREFILL_CHUNK]
+            if len(chunk) == 1:
+                self._run_step(chunk[0], stop)
+            else:
+                self._run_chunk(chunk, np.array([len(chunk) - 1], np.int64), self._logits, stop)
+        return self._logits[0, 0]
+
+    def feed_all(self, tokens: Items[int], stop: Stop) -> Logits:
+        """Append `tokens`; returns the logits after each of them, [len(tokens), vocabulary]."""
+        import numpy as np
+
+        self.reserve(self.length + len(tokens))
+        rows: list[Logits] = []
+        for start in range(0, len(tokens), PREFILL_CHUNK):
+            chunk = tokens[start : start + PREFILL_CHUNK]
+            logits = np.zeros((1, len(chunk), self._session.vocabulary), np.float32)
+            self._run_chunk(chunk, np.arange(len(chunk)), logits, stop)
+            rows.append(logits[0])
+        return np.concatenate(rows)
+
+    def reserve(self, positions: int) -> None:
+        """Make room for `positions`, keeping what is there."""
+        if positions <= self._capacity:
+            return
+        import numpy as np
+
+        session, ort = self._session, runtime()
+        self._capacity = -(-positions // _CAPACITY_STEP) * _CAPACITY_STEP
+        shape = (1, session.heads, self._capacity, session.head_size)
+        old, self._cache = self._cache, [np.zeros(shape, np.float32) for _ in session.past]
+        for before, after in zip(old, self._cache, strict=False):
+            after[:, :, : self.length] = before[:, :, : self.length]
+        for name, array in zip(session.past, self._cache, strict=True):
+            value = ort.OrtValue.ortvalue_from_numpy(array)  # shares the array's memory
+            self._binding.bind_ortvalue_input(name, value)
+            self._binding.bind_ortvalue_output(name.replace("past_key_values", "present"), value)
+
+    def _run_step(self, token: int, stop: Stop) -> None:
+        if not self._stepping:
+            self._bind(self._step, self._logits)
+            self._stepping = True
+        self._step["input_ids"][0, 0] = token
+        self._step["seqlens_k"][0] = self.length
+        self._step["total_seq"][...] = self.length + 1
+        self._run(1, stop)
+
+    def _run_chunk(self, tokens: Items[int], wanted: NDArray[np.int64], logits: Logits, stop: Stop) -> None:
+        import numpy as np
+
+        last = self.length + len(tokens) - 1
+        inputs = {
+            "input_ids": np.asarray(tokens, np.int64)[None],
+            "seqlens_k": np.array([last], np.int32),
+            "total_seq": np.array(last + 1, np.int32),
+            "logits_idx": wanted,
+        }
+        self._bind(inputs, logits)
+        self._stepping = False
+        self._run(len(tokens), stop)
+
+    def _bind(self, inputs: dict[str, NDArray[Any]], logits: Logits) -> None:
+        value = runtime().OrtValue.ortvalue_from_numpy
+        for name, array in inputs.items():
+            self._binding.bind_ortvalue_input(name, value(array))
+        self._binding.bind_ortvalue_output("logits", value(logits))
+
+    def _run(self, count: int, stop: Stop) -> None:
+        if stop.requested:
+            raise Stopped
+        try:
+            self._session.onnx.run_with_iobinding(self._binding, stop.options)
+        except Exception as error:  # the runtime's errors share no base class but this
+            if stop.requested:
+                raise Stopped from error
+            raise ModelError(f"onnxruntime failed: {type(error).__name__}") from error
+        self.length += count
+
+
+def runtime() -> ModuleType:
+    """The onnxruntime module, imported with its telemetry off.
+
+    Its wheels send telemetry by default, and decide on it at import: afterwards is too late.
+    """
+    if "onnxruntime" not in sys.modules:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    elif os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        _logger.warning(
+            "onnxruntime was imported with its telemetry on; import it after hybridinfer, or set ORT_DISABLE_TELEMETRY=1"
+        )
+    import onnxruntime
+
+    return onnxruntime
+
+
+def _open(conversion: Conversion, threads: int) -> onnxruntime.InferenceSession:
+    ort = runtime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session: onnxruntime.InferenceSession = ort.InferenceSession(
+            os.fspath(conversion.graph), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # the runtime's errors share no base class but this
+        raise ModelError(f"onnxruntime cannot open {conversion.directory.name} ({type(error).__name__})") from error
+    return session

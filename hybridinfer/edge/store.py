@@ -1,0 +1,148 @@
+"""The models of this machine: where they lie, whether they are whole, how they come and go.
+
+Under the cache directory (HYBRIDINFER_CACHE, else the platform's user cache): `models/<sha256>.gguf` and
+`onnx/<sha256>-v<N>/`. Several processes may share it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import ModelCorrupt, ModelNotFound
+from . import checksum
+from .catalogue import catalogue
+from .convert import Conversion, locked
+from .fetch import fetch, verified
+from .progress import Progress, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .catalogue import Model
+    from .progress import Report
+
+State = Literal["absent", "fetched", "ready"]
+"""Not here; here but not converted yet; here and converted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The cache directory `root`, with the environment that rules fetching."""
+
+    root: Path
+    environ: Mapping[str, str]
+
+    @classmethod
+    def default(cls, environ: Mapping[str, str] | None = None) -> Store:
+        """The store of this user; `environ` overrides the process's environment, name by name."""
+        import platformdirs
+
+        merged = {**os.environ, **(environ or {})}
+        chosen = merged.get("HYBRIDINFER_CACHE")
+        root = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("hybridinfer")
+        return cls(root, merged)
+
+    def place(self, model: Model) -> Path:
+        """Where the file of `model` lies, or would lie."""
+        return model.path or self.root / "models" / f"{model.sha256}.gguf"
+
+    def state(self, model: Model) -> State:
+        """What is here of `model`; says nothing about its health."""
+        place = self.place(model)
+        if not place.is_file():
+            return "absent"
+        if model.sha256 is None:  # the conversion is named by the hash, which is not worth reading a file for
+            return "fetched"
+        return "ready" if Conversion.of(self.root, model.sha256).exists else "fetched"
+
+    def file(self, model: Model) -> Path:
+        """The file of `model`. Raises `ModelNotFound` where it is not on this machine."""
+        place = self.place(model)
+        if place.is_file():
+            return place
+        if model.path is not None:
+            raise ModelNotFound(f"there is no file {model.path.name}; give the path of a GGUF file")
+        raise ModelNotFound(f"{model.id} is not on this machine; run: hybridinfer models pull {model.id}")
+
+    def verified(self, model: Model, report: Report = silent) -> tuple[Path, Conversion]:
+        """The file of `model`, checked against its hash, and the place of its conversion.
+
+        Raises `ModelNotFound`, or `ModelCorrupt` where a single byte differs.
+        """
+        file = self.file(model)
+        if model.sha256 is not None and not verified(file, model, report):
+            raise ModelCorrupt(
+                f"the file of {model.id} is damaged and was not loaded; run: hybridinfer models pull {model.id}"
+            )
+        return file, Conversion.of(self.root, checksum.sha256(file))
+
+    def pull(self, model: Model, *, report: Report = silent, from_file: Path | None = None) -> Path:
+        """Have `model` here, whole and converted: fetch, verify and convert what is missing or damaged.
+
+        `from_file` brings the file instead of a network. Raises `ModelNotFound`, `ModelCorrupt` (a wrong
+        `from_file`) or `ModelError` (a model that this engine does not run).
+        """
+        place = self.place(model)
+        if model.path is None:
+            with locked(place):
+                if not place.is_file() or not verified(place, model, report):
+                    self._bring(model, place, from_file, report)
+        file, conversion = self.verified(model, report)
+        if conversion.exists:
+            try:
+                conversion.check_graph()
+                conversion.check_weights()
+            except ModelCorrupt:
+                conversion.remove()
+        conversion.make(file, report)
+        return file
+
+    def verify(self, model: Model, report: Report = silent) -> None:
+        """Check everything that is here of `model`. Raises `ModelNotFound` or `ModelCorrupt`."""
+        _, conversion = self.verified(model, report)
+        if conversion.exists:
+            conversion.check_graph()
+            conversion.check_weights()
+
+    def remove(self, model: Model) -> int:
+        """Delete the fetched file and every conversion of `model`; returns the bytes freed. A file of one's own stays."""
+        place, freed = self.place(model), 0
+        if not place.is_file():
+            return 0
+        digest = model.sha256 or checksum.sha256(place)
+        for directory in (self.root / "onnx").glob(f"{digest}-v*"):
+            conversion = Conversion(directory)
+            freed += conversion.bytes
+            conversion.remove()
+        if model.path is None:
+            freed += place.stat().st_size
+            place.unlink()
+        return freed
+
+    def size(self, model: Model) -> int:
+        """The bytes that `model` takes here, its conversion included."""
+        place = self.place(model)
+        size = place.stat().st_size if place.is_file() else 0
+        return size + (Conversion.of(self.root, model.sha256).bytes if model.sha256 else 0)
+
+    def states(self) -> Mapping[str, State]:
+        """The state of every model of the catalogue."""
+        return {name: self.state(model) for name, model in catalogue().items()}
+
+    def _bring(self, model: Model, place: Path, from_file: Path | None, report: Report) -> None:
+        if from_file is None:
+            fetch(model, place, environ=self.environ, report=report)
+            return
+        if not from_file.is_file():
+            raise ModelNotFound(f"there is no file {from_file}")
+        if not verified(from_file, model, report):
+            raise ModelCorrupt(f"{from_file.name} is not {model.id}: its sha256 is not {model.sha256}")
+        size, copy = from_file.stat().st_size, place.with_suffix(".copy")
+        report(Progress(stage="fetch", done=0, total=size))
+        shutil.copyfile(from_file, copy)
+        copy.replace(place)
+        report(Progress(stage="fetch", done=size, total=size))

@@ -1,0 +1,74 @@
+"""Tool calls in the text of Qwen models: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`.
+
+Format: https://qwen.readthedocs.io/en/latest/framework/function_call.html (Hermes style). Whatever is not a
+valid call of an offered tool stays text.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .text import possible_start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A valid call; `arguments` is a JSON object as text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCallParser:
+    """Splits streamed text into plain text and calls of the tools called `names`."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
+        self._held = ""
+
+    def push(self, text: str) -> Iterator[str | Call]:
+        """Take more text; yields what is certain, in order."""
+        self._held += text
+        while True:
+            before, opened, rest = self._held.partition(_OPEN)
+            if not opened:
+                kept = possible_start(self._held, (_OPEN,))
+                certain, self._held = self._held[: len(self._held) - kept], self._held[len(self._held) - kept :]
+                if certain:
+                    yield certain
+                return
+            body, closed, after = rest.partition(_CLOSE)
+            if not closed:
+                self._held = opened + rest
+                if before:
+                    yield before
+                return
+            if before.strip():
+                yield before
+            self._held = after.lstrip("\n")
+            yield self._read(body) or opened + body + closed
+
+    def finish(self) -> Iterator[str | Call]:
+        """No more text comes: yields what was held back. A last call may lack its closing mark."""
+        rest, self._held = self._held, ""
+        if rest:
+            yield (self._read(rest.removeprefix(_OPEN)) if rest.startswith(_OPEN) else None) or rest
+
+    def _read(self, body: str) -> Call | None:
+        try:
+            value = json.loads(body)
+        except ValueError:
+            return None
+        if not isinstance(value, dict) or value.get("name") not in self._names:
+            return None
+        arguments = value.get("arguments", {})
+        if not isinstance(arguments, dict):
+            return None
+        return Call(name=value["name"], arguments=json.dumps(arguments, ensure_ascii=False))
