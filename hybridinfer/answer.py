@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from .commands import Answer
 from .receipt import Code
@@ -69,14 +70,43 @@ def code_of(assembly: Assembly, request: Request) -> tuple[Code, str]:
         if not _is_json(call.arguments or "{}"):
             return Code.INVALID_OUTPUT, "a tool call's arguments are not JSON"
     wanted = request.response_format
-    if wanted is not None and wanted.type != "text" and not answer.tool_calls and not _is_json(answer.text):
-        return Code.INVALID_OUTPUT, "not the JSON that was demanded"
+    if wanted is not None and wanted.type != "text" and not answer.tool_calls:
+        fault = _fault(answer.text, wanted.schema)
+        if fault:
+            return Code.INVALID_OUTPUT, fault
     return Code.OK, ""
+
+
+def _fault(text: str, schema: Mapping[str, Any] | None) -> str:
+    """Why `text` is not the JSON that was demanded, without quoting it; empty when it is."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return "not JSON"
+    if schema is None:
+        return "" if isinstance(value, dict) else "JSON, but not an object"
+    return _breach(value, schema)
+
+
+def _breach(value: Any, schema: Mapping[str, Any]) -> str:
+    """Which part of the schema `value` breaks; named by its place in the schema, since keys of answers are content."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import validator_for
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
+    # An empty registry: a remote $ref is never fetched.
+    validator = validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
+    try:
+        broken = next(validator.iter_errors(value), None)
+    except Unresolvable:
+        return "the schema refers to something outside itself"
+    return "" if broken is None else f"breaks the schema at {'/'.join(map(str, broken.absolute_schema_path))}"
 
 
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

@@ -137,11 +137,24 @@ def _tool_choice(_name: str, value: Any) -> ToolChoice | None:
 
 
 def _response_format(_name: str, value: Any) -> ResponseFormat | None:
-    if isinstance(value, ResponseFormat):
-        return value
-    from .dialects.tools import parse_response_format
+    if not isinstance(value, ResponseFormat):
+        from .dialects.tools import parse_response_format
 
-    return parse_response_format(value)
+        value = parse_response_format(value)
+    if value is not None and value.schema is not None:
+        _check_schema(value.schema)
+    return value
+
+
+def _check_schema(schema: Mapping[str, Any]) -> None:
+    from jsonschema import Draft202012Validator, SchemaError
+    from jsonschema.validators import validator_for
+
+    try:
+        validator_for(schema, default=Draft202012Validator).check_schema(schema)
+    except SchemaError as error:
+        where = "/".join(map(str, error.absolute_path)) or "its top"
+        raise ValueError(f"response_format: not a JSON Schema; look at {where}") from None
 
 
 _OPTIONS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
