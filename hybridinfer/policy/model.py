@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_serializer, model_validator
 
-from ..receipt import Code, Need, Zone
+from ..receipt import Code, Need, OnInterrupt, Zone
 from .scalars import ONE_OR_MORE, Duration, Name, Names, Number, SecretName, Usd, Whole, fault, one_or_more
 
 if TYPE_CHECKING:

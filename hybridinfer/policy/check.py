@@ -1,0 +1,255 @@
+"""Proofs about a policy, over every combination of levels, tags and needs that it tells apart.
+
+What `check` does not report as an error holds for every request: some rule matches, its plan is not empty, no
+plan holds a target that a boundary forbids. Warnings are about what is allowed but seldom meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Literal
+
+from ..receipt import Code
+from .decide import Verdict, decide, limit, permit
+from .model import Policy, ResilienceBlock, TargetBlock, zone_of
+from .space import MAX_COMBINATIONS, Space, TooManyCombinations, partition
+
+if TYPE_CHECKING:
+    from .source import Path
+
+Severity = Literal["error", "warning", "info"]
+
+VENDOR_KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
+"""Where the vendors' SDKs look for a key when the policy names none."""
+
+FINDINGS: Mapping[str, str] = {
+    "no-rule": "Some request matches no rule.",
+    "dead-rule": "A rule never decides, as earlier rules take all its requests.",
+    "empty-plan": "Boundaries leave some request without any target.",
+    "crossed-boundary": "A plan holds a target that a boundary forbids.",
+    "too-many-combinations": "The policy tells too many requests apart to prove anything.",
+    "unreachable-rung": "A rung gets no time when the rungs before it stay silent.",
+    "after-canned": "A rung after a canned reply, which always answers.",
+    "no-last-resort": "A plan ends on a target that can fail with the network.",
+    "idle-boundary": "A boundary that restricts no target.",
+    "unused-target": "A target that no rule uses.",
+    "unguarded": "Private requests may reach a cloud, and no boundary binds them.",
+    "unpriced": "Nobody can say what a model costs, so no budget would admit it.",
+    "missing-key": "This environment has no key for a target.",
+}
+"""Every finding by its id, with what it says in general."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One result. `path` leads to the block of the file that it is about."""
+
+    id: str
+    severity: Severity
+    path: Path
+    what: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What `check` found, and what it proved."""
+
+    findings: tuple[Finding, ...]
+    combinations: int
+    """How many kinds of request were tried; 0 when there were too many."""
+    reach: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict[str, "Mapping[str, Verdict]"])
+    """For each privacy level what each target may see at most."""
+
+    def worst(self, severity: Severity) -> tuple[Finding, ...]:
+        """The findings of one severity."""
+        return tuple(finding for finding in self.findings if finding.severity == severity)
+
+
+def check(
+    policy: Policy,
+    *,
+    priced: Callable[[TargetBlock], bool] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Report:
+    """Everything that can be said about a policy without a request.
+
+    `priced` tells whether a price is known for a target; `environ` is where keys are looked up. Without them
+    those two questions are not asked.
+    """
+    about = [*_rungs(policy), *_targets(policy), *_prices(policy, priced), *_keys(policy, environ)]
+    try:
+        space = Space(policy)
+    except TooManyCombinations as error:
+        what = f"{error.count} combinations of levels, tags and needs are too many to try (at most {MAX_COMBINATIONS})"
+        hint = "test fewer signals, tag values or needs in 'when'"
+        proof = [Finding(id="too-many-combinations", severity="error", path=("rules",), what=what, hint=hint)]
+        return Report(findings=(*proof, *about), combinations=0)
+    proof = [*_coverage(policy, space), *_plans(policy, space), *_unguarded(policy, space)]
+    return Report(findings=(*proof, *about), combinations=space.size, reach=reach(policy, space))
+
+
+def reach(policy: Policy, space: Space | None = None) -> dict[str, dict[str, Verdict]]:
+    """What each target may see at most of each privacy level, over all rules and combinations."""
+    space = space or Space(policy)
+    limits, shares = space.limits(policy), space.shares(policy)
+    used = {
+        name: reduce(or_, (share for rule, share in zip(policy.rules, shares, strict=False) if name in rule.use), 0)
+        for name in policy.targets
+    }
+    table: dict[str, dict[str, Verdict]] = {}
+    for level in policy.signals["privacy"].levels:
+        here = space.level("privacy", level)
+        table[level] = {}
+        for name, (never, masked) in limits.items():
+            seen = used[name] & here & ~never
+            table[level][name] = "never" if not seen else "open" if seen & ~masked else "masked"
+    return table
+
+
+def _coverage(policy: Policy, space: Space) -> Iterator[Finding]:
+    *shares, rest = space.shares(policy)
+    if rest:
+        what = f"no rule matches {_example(space, rest)}"
+        hint = "end with a rule that has no 'when'"
+        yield Finding(id="no-rule", severity="error", path=("rules",), what=what, hint=hint)
+    for i, (rule, share) in enumerate(zip(policy.rules, shares, strict=True)):
+        if not share:
+            what = f"rule {rule.name!r} can never decide: earlier rules take all its requests"
+            hint = "move it up, or remove it"
+            yield Finding(id="dead-rule", severity="error", path=("rules", i), what=what, hint=hint)
+
+
+def _plans(policy: Policy, space: Space) -> Iterator[Finding]:
+    """One request of each kind that rules and boundaries tell apart goes through `decide`, and is judged by `permit`."""
+    cuts = [space.where(boundary.when) for boundary in policy.boundaries]
+    seen: set[tuple[str, int]] = set()
+    for i, (rule, share) in enumerate(zip(policy.rules, space.shares(policy), strict=False)):
+        for part in partition(share, cuts):
+            for finding in _judge(policy, space, i, part):
+                if (finding.id, i) not in seen:
+                    seen.add((finding.id, i))
+                    yield finding
+        last = rule.use[-1]
+        canned = [at for at, name in enumerate(rule.use) if policy.targets[name].kind == "canned"]
+        if canned and canned[0] + 1 < len(rule.use):
+            path: Path = ("rules", i, "use", canned[0] + 1)
+            what = f"rule {rule.name!r} never gets past {rule.use[canned[0]]!r}: a canned reply always answers"
+            hint = "put it last"
+            yield Finding(id="after-canned", severity="warning", path=path, what=what, hint=hint)
+        if share and zone_of(policy.targets[last]) != "device" and ("no-last-resort", i) not in seen:
+            yield _no_last_resort(rule.name, last, i, "")
+
+
+def _judge(policy: Policy, space: Space, i: int, part: int) -> Iterator[Finding]:
+    point = space.first(part)
+    rule = policy.rules[i]
+    decision = decide(policy, point.levels, needs=point.needs, tags=point.tags)
+    for name in decision.ladder:
+        verdict = permit(policy, name, point.levels, point.tags, point.needs).verdict
+        if decision.rule != rule.name or verdict == "never" or (verdict == "masked") != (name in decision.masked):
+            what = f"rule {decision.rule!r} plans {name!r} for {_example(space, part)}, where boundaries say {verdict}"
+            hint = "this is a fault of hybridinfer, please report it"
+            yield Finding(id="crossed-boundary", severity="error", path=("rules", i), what=what, hint=hint)
+    if not decision.plan:
+        gone = ", ".join(dict.fromkeys(removal.because for removal in decision.removed))
+        what = f"rule {rule.name!r} has no target left for {_example(space, part)}: {gone}"
+        hint = "add a target that the boundary allows, such as a canned reply"
+        yield Finding(id="empty-plan", severity="error", path=("rules", i, "use"), what=what, hint=hint)
+    elif decision.plan[-1] != rule.use[-1] and zone_of(policy.targets[decision.plan[-1]]) != "device":
+        yield _no_last_resort(rule.name, decision.plan[-1], i, f" for {_example(space, part)}")
+
+
+def _unguarded(policy: Policy, space: Space) -> Iterator[Finding]:
+    bound = reduce(or_, (space.where(boundary.when) for boundary in policy.boundaries), 0)
+    clouds = {name for name, block in policy.targets.items() if zone_of(block) == "cloud"}
+    shares = space.shares(policy)
+    sent = [share for rule, share in zip(policy.rules, shares, strict=False) if clouds.intersection(rule.use)]
+    free = reduce(or_, sent, 0) & ~bound
+    _, *private = policy.signals["privacy"].levels
+    for level in private:
+        if free & space.level("privacy", level):
+            what = f"requests of privacy {level!r} may reach a cloud, and no boundary binds them"
+            hint = f"add a boundary such as {{name: {level}-stays-here, when: {{privacy: {level}}}, cloud: never}}"
+            yield Finding(id="unguarded", severity="warning", path=("rules",), what=what, hint=hint)
+
+
+def _no_last_resort(rule: str, last: str, i: int, whom: str) -> Finding:
+    what = f"rule {rule!r} ends on {last!r}{whom}, which can fail with the network"
+    hint = "end 'use' with a target of kind onnx or canned"
+    return Finding(id="no-last-resort", severity="warning", path=("rules", i, "use"), what=what, hint=hint)
+
+
+def _example(space: Space, bits: int) -> str:
+    point = space.first(bits)
+    tested = [(each.kind, each.name) for each in space.dimensions]
+    parts = [f"{name} {level}" for name, level in point.levels.items() if ("signal", name) in tested]
+    parts += [f"tag {name} {point.tags[name]}" for kind, name in tested if kind == "tag" and name in point.tags]
+    parts += [f"needs {name}" for name in sorted(point.needs)]
+    return ", ".join(parts) or "any request"
+
+
+def _rungs(policy: Policy) -> Iterator[Finding]:
+    """Rungs whose time is used up when every rung before them stays silent."""
+    settings = policy.resilience
+    for i, rule in enumerate(policy.rules):
+        blocks = [policy.targets[name] for name in rule.use]
+        spent = 0.0
+        for at, block in enumerate(blocks):
+            if at and block.kind != "canned" and spent >= _until(settings, blocks[at + 1 :]):
+                what = (
+                    f"rule {rule.name!r} gives {rule.use[at]!r} no time when the targets before it stay silent: "
+                    f"they take {spent:g}s of a deadline of {settings.deadline:g}s"
+                )
+                hint = "raise 'deadline', or lower 'first_token', 'timeout' or 'retry.attempts'"
+                path: Path = ("rules", i, "use", at)
+                yield Finding(id="unreachable-rung", severity="warning", path=path, what=what, hint=hint)
+                break
+            spent += _silence(settings, block)
+
+
+def _until(settings: ResilienceBlock, later: list[TargetBlock]) -> float:
+    """When a rung has to be done: the deadline, less the slice that a later rung on this device keeps."""
+    local = any(zone_of(block) == "device" and block.kind != "canned" for block in later)
+    return settings.deadline - (min(settings.last_rung, settings.deadline / 2) if local else 0.0)
+
+
+def _silence(settings: ResilienceBlock, block: TargetBlock) -> float:
+    """Seconds that a silent target takes at least, retries included."""
+    if block.kind == "canned":
+        return 0.0
+    code = Code.STALLED if block.first_token < block.timeout else Code.TIMEOUT
+    attempts = settings.retry.attempts if code in settings.retry_on else 1
+    return min(block.first_token, block.timeout) * attempts
+
+
+def _targets(policy: Policy) -> Iterator[Finding]:
+    used = {name for rule in policy.rules for name in rule.use}
+    for name in policy.targets:
+        if name not in used:
+            what, hint = f"no rule uses target {name!r}", "use it in a rule, or remove it"
+            yield Finding(id="unused-target", severity="warning", path=("targets", name), what=what, hint=hint)
+    for i, boundary in enumerate(policy.boundaries):
+        if all(limit(boundary, name, policy.targets[name]) == "open" for name in used):
+            what = f"boundary {boundary.name!r} restricts no target in use: {boundary.allows}"
+            hint = "check its zones, regions or targets, or remove it"
+            yield Finding(id="idle-boundary", severity="warning", path=("boundaries", i), what=what, hint=hint)
+
+
+def _prices(policy: Policy, priced: Callable[[TargetBlock], bool] | None) -> Iterator[Finding]:
+    for name, block in policy.targets.items() if priced is not None else ():
+        if priced is not None and not priced(block):
+            what = f"nobody can price {block.model!r} of target {name!r}, so it is never affordable"
+            hint = "add 'price: {input: ..., output: ...}', in USD per million tokens"
+            yield Finding(id="unpriced", severity="warning", path=("targets", name, "model"), what=what, hint=hint)
+
+
+def _keys(policy: Policy, environ: Mapping[str, str] | None) -> Iterator[Finding]:
+    for name, block in policy.targets.items() if environ is not None else ():
+        key = block.api_key or (VENDOR_KEYS.get(block.kind) if block.base_url is None else None)
+        if environ is not None and key is not None and not environ.get(key):
+            what, hint = f"no key for target {name!r} in this environment", f"set {key}"
+            yield Finding(id="missing-key", severity="warning", path=("targets", name), what=what, hint=hint)
