@@ -305,7 +305,7 @@ class ResilienceBlock(Block):
         Code.INVALID_OUTPUT,
         Code.UNAUTHORIZED,
     )
-    on_interrupt: Literal["error", "restart", "buffer"] = "error"
+    on_interrupt: OnInterrupt = "error"
     """A stream that dies midway: raise, begin anew on the next rung, or deliver only whole answers."""
     circuit_breaker: CircuitBreakerBlock = CircuitBreakerBlock.model_construct()
 

@@ -173,7 +173,8 @@ def partition(whole: int, cuts: Sequence[int]) -> list[int]:
 
 
 def _dimensions(policies: Sequence[Policy]) -> Iterator[Dimension]:
-    conditions = [block.when for policy in policies for block in (*policy.boundaries, *policy.rules)]
+    conditions = [block.when for policy in policies for block in policy.boundaries]
+    conditions += [block.when for policy in policies for block in policy.rules]
     tested = {signal for when in conditions for signal in when.levels}
     signals = {name: None for policy in policies for name in policy.signals if name in tested}
     for name in signals:
