@@ -190,7 +190,8 @@ class _Run:
             raise
         finally:
             if breaker is not None and ticket is not None:
-                breaker.leave(ticket, outcome.code, retry_after=outcome.retry_after)
+                first = outcome.first_token_seconds
+                breaker.leave(ticket, outcome.code, retry_after=outcome.retry_after, first=first)
         return outcome
 
     def _paid(self, target: str, number: int, *, until: float) -> Steps:

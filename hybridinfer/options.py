@@ -137,13 +137,12 @@ def _tool_choice(_name: str, value: Any) -> ToolChoice | None:
 
 
 def _response_format(_name: str, value: Any) -> ResponseFormat | None:
-    if not isinstance(value, ResponseFormat):
-        from .dialects.tools import parse_response_format
+    from .dialects.tools import parse_response_format
 
-        value = parse_response_format(value)
-    if value is not None and value.schema is not None:
-        _check_schema(value.schema)
-    return value
+    wanted = value if isinstance(value, ResponseFormat) else parse_response_format(value)
+    if wanted is not None and wanted.schema is not None:
+        _check_schema(wanted.schema)
+    return wanted
 
 
 def _check_schema(schema: Mapping[str, Any]) -> None:
@@ -151,7 +150,7 @@ def _check_schema(schema: Mapping[str, Any]) -> None:
     from jsonschema.validators import validator_for
 
     try:
-        validator_for(schema, default=Draft202012Validator).check_schema(schema)
+        validator_for(schema, default=Draft202012Validator).check_schema(dict(schema))
     except SchemaError as error:
         where = "/".join(map(str, error.absolute_path)) or "its top"
         raise ValueError(f"response_format: not a JSON Schema; look at {where}") from None

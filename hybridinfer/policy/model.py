@@ -278,10 +278,16 @@ class RetryBlock(Block):
 
 
 class CircuitBreakerBlock(Block):
-    """After `failures` within `within`, a target rests for `cool_down`."""
+    """After `failures` within `within`, a target rests for `cool_down`; then one probe, then a ramp, decide."""
 
     failures: Annotated[Whole, Field(ge=1)] = 5
+    """So many failed calls, or so many slow ones, and ..."""
+    share: Annotated[Number, Field(gt=0, le=1)] = 0.5
+    """... such a share of all calls (0.5 is half of them) ..."""
     within: Duration = 30.0
+    """... within so long."""
+    slow: Duration | None = None
+    """A call whose first piece takes longer is slow; None: slowness alone never opens a circuit."""
     cool_down: Duration = 15.0
 
 
