@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 32 << 20
 _READ_BYTES = 1 << 20
-_Key = tuple[str, int, int, int]
-_known: dict[tuple[_Key, int], tuple[str, ...]] = {}
+Stamp = tuple[str, int, int, int]
+"""Path, size, modification time in ns, inode: a file with the same stamp is taken to be the same."""
+_known: dict[tuple[Stamp, int], tuple[str, ...]] = {}
 _lock = threading.Lock()
 
 
@@ -58,18 +59,19 @@ def _hash(path: Path, start: int, length: int, tick: Callable[[int], None] | Non
 
 
 def _once(path: Path, piece: int, work: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
-    before = _key(path)
+    before = stamp(path)
     with _lock:
         known = _known.get((before, piece))
     if known is not None:
         return known
     result = work()
-    if _key(path) == before:  # a file that changed meanwhile is not remembered
+    if stamp(path) == before:  # a file that changed meanwhile is not remembered
         with _lock:
             _known[before, piece] = result
     return result
 
 
-def _key(path: Path) -> _Key:
+def stamp(path: Path) -> Stamp:
+    """The stamp of the file as it is now. Raises `OSError`."""
     stat = path.stat()
     return os.fspath(path.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ino

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -40,15 +41,25 @@ class Stop:
     """Stops a run from another thread, even in the middle of a prefill (within about 20 ms)."""
 
     def __init__(self) -> None:
-        self.options: onnxruntime.RunOptions = runtime().RunOptions()
+        self._lock = threading.Lock()
+        self._options: Any = None
+        self.requested = False
 
     def __call__(self) -> None:
-        self.options.terminate = True
+        """Stop the run, or let it not begin."""
+        with self._lock:
+            self.requested = True
+            if self._options is not None:
+                self._options.terminate = True
 
     @property
-    def requested(self) -> bool:
-        """Whether it was called."""
-        return bool(self.options.terminate)
+    def options(self) -> Any:
+        """The onnxruntime.RunOptions that carries the wish; made by the thread that runs."""
+        with self._lock:
+            if self._options is None:
+                self._options = runtime().RunOptions()
+                self._options.terminate = self.requested
+            return self._options
 
 
 class Session:

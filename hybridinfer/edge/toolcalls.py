@@ -26,6 +26,11 @@ class Call:
     arguments: str
 
 
+def opening(tool: str | None) -> str:
+    """How an answer begins that must call `tool`, or any tool where it is None."""
+    return f"{_OPEN}\n" if tool is None else f'{_OPEN}\n{{"name": {json.dumps(tool, ensure_ascii=False)}, "arguments": '
+
+
 class ToolCallParser:
     """Splits streamed text into plain text and calls of the tools called `names`."""
 

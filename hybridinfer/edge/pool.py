@@ -1,0 +1,98 @@
+"""The engines of this process: one for each model file and thread count, shared by whoever needs it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .convert import Conversion
+from .engine import Engine, Loaded
+from .session import Session
+from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .catalogue import Model
+    from .store import Store
+
+_EXIT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    process: int  # threads do not survive a fork: a child makes its own
+    file: Path
+    threads: int
+
+
+class Pool:
+    """Engines by model file, each with its owners; the last one to leave closes it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._engines: dict[_Key, tuple[Engine, set[object]]] = {}
+        self._hooked = False
+
+    def take(self, model: Model, store: Store, owner: object, *, threads: int, waiting: int, pull: bool) -> Engine:
+        """The engine of `model`; asking again is free. Raises `ModelNotFound` where it is not here and `pull` is false."""
+        place = store.place(model) if pull else store.file(model)
+        key = _Key(os.getpid(), place.absolute(), threads)
+        with self._lock:
+            if not self._hooked:
+                atexit.register(self.close)  # a run that outlives the interpreter crashes it
+                self._hooked = True
+            engine, owners = self._engines.get(key, (None, set[object]()))
+            if engine is None or engine.dead:
+                engine = Engine(lambda: load(model, store, threads=threads, pull=pull), name=model.id, waiting=waiting)
+                self._engines[key] = (engine, owners)
+            owners.add(owner)
+            return engine
+
+    def leave(self, owner: object) -> None:
+        """`owner` needs nothing any more."""
+        idle: list[Engine] = []
+        with self._lock:
+            for key, (engine, owners) in list(self._engines.items()):
+                owners.discard(owner)
+                if not owners:
+                    idle.append(engine)
+                    del self._engines[key]
+        for engine in idle:
+            engine.close()
+
+    def close(self) -> None:
+        """Close every engine of this process."""
+        with self._lock:
+            engines = [engine for key, (engine, _) in self._engines.items() if key.process == os.getpid()]
+            self._engines.clear()
+        for engine in engines:
+            engine.close(_EXIT_SECONDS)
+
+
+def load(model: Model, store: Store, *, threads: int, pull: bool) -> Loaded:
+    """Verify `model` and load it, converting it where that was not done, fetching it only where `pull` allows.
+
+    Hashing and loading run side by side; nothing is used before its hash was right. Raises `ModelError`.
+    """
+    if pull and store.state(model) == "absent":
+        store.pull(model)
+    conversion = Conversion.of(store.root, model.sha256) if model.sha256 else None
+    if conversion is None or not conversion.exists:
+        file, conversion = store.verified(model)
+        conversion.make(file)
+        session = Session(conversion, threads=threads)
+    else:
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify") as executor:
+            check = executor.submit(store.verified, model)
+            session = Session(conversion, threads=threads)
+            file, _ = check.result()
+    return Loaded(session=session, vocabulary=Vocabulary.of(file))
+
+
+POOL = Pool()
+"""The process's own."""

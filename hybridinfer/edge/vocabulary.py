@@ -1,0 +1,50 @@
+"""What a GGUF file says about text: tokenizer, chat template and window, without its weights."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import ModelError
+from .checksum import stamp
+from .gguf import GgufFile
+from .hyper import MAX_CONTEXT
+from .template import ChatTemplate
+from .tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .checksum import Stamp
+
+_known: dict[Stamp, Vocabulary] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """Read-only; shared by threads."""
+
+    tokenizer: Tokenizer
+    template: ChatTemplate
+    context_window: int
+
+    @classmethod
+    def of(cls, file: Path) -> Vocabulary:
+        """The vocabulary of `file`, read once per process (about 0.4 s). Raises `ModelError` or `OSError`."""
+        key = stamp(file)
+        with _lock:
+            if key not in _known:
+                _known[key] = _read(file)
+            return _known[key]
+
+
+def _read(file: Path) -> Vocabulary:
+    with GgufFile(file) as gguf:
+        source = gguf.metadata.get("tokenizer.chat_template")
+        if not isinstance(source, str):
+            raise ModelError(f"{file.name} has no chat template; use an instruction-tuned model")
+        tokenizer = Tokenizer(gguf.metadata, name=file.name)
+        window = min(int(gguf.hyper("context_length")), MAX_CONTEXT)
+        return Vocabulary(tokenizer=tokenizer, template=ChatTemplate(source, tokenizer), context_window=window)

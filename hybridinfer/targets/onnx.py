@@ -1,0 +1,234 @@
+"""`kind: onnx`: a small model inside this process. Nothing of a request leaves the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, ValidationError
+
+from ..edge.catalogue import find
+from ..edge.engine import Task
+from ..edge.generate import Done, GenerationFailed, Piece, Prompt
+from ..edge.pool import POOL
+from ..edge.sampling import Sampling
+from ..edge.store import Store
+from ..edge.template import TemplateRefused
+from ..edge.threads import default_threads
+from ..edge.toolcalls import Call, ToolCallParser, opening
+from ..edge.vocabulary import Vocabulary
+from ..errors import ConfigurationError, ModelError
+from ..policy.model import Block, zone_of
+from ..receipt import Code
+from ..types import Message, Opaque, Request, Text, TextDelta, ToolCallDelta, Usage
+from .base import Finish, TargetEvent, TargetFailed, TargetInfo
+
+if TYPE_CHECKING:
+    from ..edge.engine import Engine, Item
+    from ..policy.model import TargetBlock
+    from ..types import Tool
+    from .base import TargetContext
+
+
+class OnnxOptions(Block):
+    """`options:` of a target of this kind."""
+
+    ctx: int = Field(default=4096, ge=16)
+    """Tokens of prompt and answer together; less where the model has a smaller window."""
+    threads: int | None = Field(default=None, ge=1)
+    """None: the physical cores this process may use, at most 4."""
+    queue: int = Field(default=16, ge=1)
+    """Requests that may wait; the next one is refused as saturated."""
+    pull: Literal["auto", "never"] = "never"
+    """auto: the first request fetches a missing model."""
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Pins a file given by its path."""
+    tools: bool | None = None
+    """Whether the model calls tools; None: as the catalogue says."""
+    temperature: float = Field(default=0.0, ge=0)
+    """Where a request names none. 0 takes the most likely token."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+
+
+class OnnxTarget:
+    """Answers with the block's `model`: a catalogue id, a path to a GGUF file, or `hf://org/repo/file@sha256`."""
+
+    def __init__(self, block: TargetBlock, context: TargetContext) -> None:
+        try:
+            self._options = OnnxOptions.model_validate(block.options)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(map(str, fault["loc"]))
+            raise ConfigurationError(f"target {context.name!r}: options.{place}: {fault['msg']}") from error
+        self._block = block
+        self._model = find(block.model, sha256=self._options.sha256)
+        self._store = Store.default(context.environ)
+        windows = (self._options.ctx, block.context_window, self._model.context_window)
+        tools = self._model.tools if self._options.tools is None else self._options.tools
+        self.info = TargetInfo(
+            name=context.name,
+            kind="onnx",
+            zone=zone_of(block),
+            model=self._model.id,
+            region=block.region,
+            supports=frozenset({"tools"}) if tools else frozenset(),
+            context_window=min(window for window in windows if window),
+        )
+
+    async def stream(self, request: Request, *, stream: bool) -> AsyncIterator[TargetEvent]:  # noqa: ARG002 - pieces cost nothing here
+        """Generate on the model's own thread; closing stops it within a token, a prefill within milliseconds."""
+        self._refuse_unsupported(request)
+        loop, items = asyncio.get_running_loop(), asyncio.Queue["Item"]()
+
+        def emit(item: Item) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(items.put_nowait, item)
+
+        task = Task(prepare=lambda vocabulary: self._prompt(request, vocabulary), emit=emit)
+        answer = _Answer(request)
+        try:
+            self._engine().submit(task)
+            for event in answer.begin():
+                yield event
+            while True:
+                item = await items.get()
+                if isinstance(item, Exception):
+                    raise item
+                if isinstance(item, Done):
+                    break
+                for event in answer.take(item):
+                    yield event
+            for event in answer.end(item, self._model.id):
+                yield event
+        except (ModelError, GenerationFailed, TemplateRefused) as error:
+            raise _failure(error) from error
+        finally:
+            task.cancel()
+
+    def count_tokens(self, request: Request) -> int:
+        """Exact where the model is here (its vocabulary is read once, 0.4 s); otherwise an upper bound."""
+        try:
+            vocabulary = Vocabulary.of(self._store.file(self._model))
+            return len(vocabulary.template.encode(request.messages, _offered(request)))
+        except (ModelError, OSError, TemplateRefused):
+            from ..tokens import count_request
+
+            return count_request(request)
+
+    async def warmup(self) -> None:
+        """Load the model and run one token. Raises `TargetFailed` where it is not here, or damaged."""
+        greeting = Request(messages=(Message(role="user", parts=(Text(text="Hi"),)),), max_tokens=1)
+        async for _ in self.stream(greeting, stream=True):
+            pass
+
+    async def aclose(self) -> None:
+        """Give the model back; the last target to do so frees it."""
+        await asyncio.to_thread(POOL.leave, self)
+
+    def _engine(self) -> Engine:
+        options = self._options
+        return POOL.take(
+            self._model,
+            self._store,
+            self,
+            threads=options.threads or default_threads(),
+            waiting=options.queue,
+            pull=options.pull == "auto",
+        )
+
+    def _prompt(self, request: Request, vocabulary: Vocabulary) -> Prompt:
+        """On the engine's thread: the chat template is rendered and tokenised there."""
+        offered, options = _offered(request), self._options
+        if offered and not vocabulary.template.knows_tools:
+            raise GenerationFailed(Code.UNSUPPORTED, f"the chat template of {self._model.id} knows no tools")
+        tokens = vocabulary.template.encode(request.messages, offered)
+        if start := _forced(request):
+            tokens += vocabulary.tokenizer.encode_prompt(start)
+        window = self.info.context_window or vocabulary.context_window
+        return Prompt(
+            tokens=tuple(tokens),
+            max_tokens=request.max_tokens or self._block.max_tokens,
+            context=min(window, vocabulary.context_window),
+            stop=request.stop,
+            sampling=Sampling(
+                temperature=options.temperature if request.temperature is None else request.temperature,
+                top_p=options.top_p if request.top_p is None else request.top_p,
+                top_k=options.top_k if request.top_k is None else request.top_k,
+                seed=request.seed,
+            ),
+            logprobs=request.logprobs,
+        )
+
+    def _refuse_unsupported(self, request: Request) -> None:
+        missing = request.needs - self.info.supports
+        foreign = any(isinstance(part, Opaque) for message in request.messages for part in message.parts)
+        if missing or foreign:
+            what = ", ".join(sorted(missing)) or "another dialect's blocks"
+            raise TargetFailed(Code.UNSUPPORTED, f"{self._model.id} cannot take {what}", retry=False)
+
+
+class _Answer:
+    """Turns pieces of text into events, tool calls included."""
+
+    def __init__(self, request: Request) -> None:
+        offered = _offered(request)
+        self._parser = ToolCallParser(tool.name for tool in offered) if offered else None
+        self._forced = _forced(request)
+        self._calls = 0
+
+    def begin(self) -> Iterator[TargetEvent]:
+        """What stands before the first piece: the forced beginning of a call."""
+        return self._events(self._parser.push(self._forced)) if self._parser and self._forced else iter(())
+
+    def take(self, piece: Piece) -> Iterator[TargetEvent]:
+        if self._parser is None:
+            yield TextDelta(text=piece.text, logprobs=piece.logprobs)
+            return
+        yield from self._events(self._parser.push(piece.text))
+        if piece.logprobs:
+            yield TextDelta(text="", logprobs=piece.logprobs)
+
+    def end(self, done: Done, model: str) -> Iterator[TargetEvent]:
+        """What was held back, then `Finish`."""
+        if self._parser:
+            yield from self._events(self._parser.finish())
+        if self._forced and not self._calls:
+            raise GenerationFailed(Code.INVALID_OUTPUT, "the model did not write a valid call of the demanded tool")
+        usage = Usage(input_tokens=done.input_tokens, output_tokens=done.output_tokens)
+        reason = "tool_calls" if self._calls and done.reason == "stop" else done.reason
+        yield Finish(finish_reason=reason, usage=usage, model=model)
+
+    def _events(self, items: Iterator[str | Call]) -> Iterator[TargetEvent]:
+        for item in items:
+            if isinstance(item, str):
+                yield TextDelta(text=item)
+                continue
+            yield ToolCallDelta(
+                index=self._calls, id=f"call_{uuid.uuid4().hex[:24]}", name=item.name, arguments=item.arguments
+            )
+            self._calls += 1
+
+
+def _offered(request: Request) -> tuple[Tool, ...]:
+    """The tools the model may call now."""
+    return () if request.tool_choice is not None and request.tool_choice.mode == "none" else request.tools
+
+
+def _forced(request: Request) -> str:
+    """The text that an answer must begin with, so that it calls a tool; empty where it need not."""
+    choice = request.tool_choice
+    if choice is None or choice.mode not in {"required", "tool"} or not request.tools:
+        return ""
+    return opening(choice.name if choice.mode == "tool" else None)
+
+
+def _failure(error: ModelError | GenerationFailed | TemplateRefused) -> TargetFailed:
+    if isinstance(error, GenerationFailed):
+        return TargetFailed(error.code, error.because, retry=None if error.code is Code.SATURATED else False)
+    if isinstance(error, TemplateRefused):
+        return TargetFailed(Code.UNSUPPORTED, str(error), retry=False)
+    return TargetFailed(Code.UNAVAILABLE, str(error), retry=False)
