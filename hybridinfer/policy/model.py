@@ -57,6 +57,13 @@ class Price(Block):
         return self
 
 
+class ReplicaBlock(Block):
+    """One of several ways to the same target: what differs from the target's own block."""
+
+    base_url: str | None = None
+    api_key: SecretName | None = None
+
+
 class TargetBlock(Block):
     """Something that answers."""
 
@@ -85,6 +92,15 @@ class TargetBlock(Block):
     """Sent when the request names none: without a limit no budget could hold."""
     price: Price | None = None
     """Overrides the price list; needed where the list does not know the model."""
+    replicas: tuple[ReplicaBlock, ...] = ()
+    """Several keys or URLs that share the load; all in the target's own zone and region."""
+    max_concurrency: Annotated[Whole, Field(gt=0)] | None = None
+    """Calls at a time; None: no limit of ours."""
+    queue: Annotated[Whole, Field(ge=0)] = 0
+    """Calls that may wait for a place; the next one fails at once with `saturated`."""
+    requests_per_minute: Annotated[Whole, Field(gt=0)] | None = None
+    tokens_per_minute: Annotated[Whole, Field(gt=0)] | None = None
+    """Prompt and answer together; the worst case is taken beforehand, what was not used is given back."""
     options: dict[str, Any] = Field(default_factory=dict)
     """For kinds of your own, and kind-specific fine tuning."""
 
@@ -105,8 +121,11 @@ class TargetBlock(Block):
                 raise fault(f"a target of kind {self.kind} needs its 'model'", "add 'model: ...'")
             if self.text:
                 raise fault("only canned targets have a 'text'", "remove it, or say 'kind: canned'", at="text")
-        if self.base_url is not None:
-            self._check_base_url(self.base_url)
+        for url in (self.base_url, *(replica.base_url for replica in self.replicas)):
+            if url is not None:
+                self._check_base_url(url)
+        if self.replicas and self.kind in IN_PROCESS:
+            raise fault(f"kind {self.kind} answers inside this process", "leave out 'replicas'", at="replicas")
         return self
 
     def _check_base_url(self, url: str) -> None:
@@ -334,6 +353,8 @@ class Expect(Block):
     answered_by: str | None = None
     never: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ()
     """Targets that must not see this request, whatever fails."""
+    masked: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ()
+    """Targets that may see it only after masking."""
     levels: dict[str, str] = Field(default_factory=dict)
     rung: Annotated[Whole, Field(ge=1)] | None = None
     attempts_at_most: Annotated[Whole, Field(ge=0)] | None = None

@@ -133,6 +133,7 @@ def _tests(policy: Policy) -> Iterator[Fault]:
     for i, test in enumerate(policy.tests):
         yield from _targets(policy, ("tests", i, "given", "down"), test.given.down)
         yield from _targets(policy, ("tests", i, "expect", "never"), test.expect.never)
+        yield from _targets(policy, ("tests", i, "expect", "masked"), test.expect.masked)
         for part, levels in (("given", test.given.levels), ("expect", test.expect.levels)):
             for signal, level in levels.items():
                 at: Path = ("tests", i, part, "levels", signal)

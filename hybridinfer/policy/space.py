@@ -52,6 +52,16 @@ class Point:
     tags: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one rule gives to the combinations in `bits`: the targets on its ladder, and those that see it masked."""
+
+    rule: int
+    ladder: tuple[str, ...]
+    masked: frozenset[str]
+    bits: int
+
+
 class Space:
     """All combinations that these policies tell apart together."""
 
@@ -103,6 +113,17 @@ class Space:
             masked = reduce(or_, (where for verdict, where in verdicts if verdict == "masked"), 0)
             limits[name] = never, masked & ~never
         return limits
+
+    def outcomes(self, policy: Policy) -> list[Outcome]:
+        """Rule after rule, what each gives and to whom; the same ladder of one rule is one outcome."""
+        found: dict[tuple[int, tuple[str, ...], frozenset[str]], int] = {}
+        limits = self.limits(policy)
+        for i, (rule, share) in enumerate(zip(policy.rules, self.shares(policy), strict=False)):
+            for part in partition(share, [cut for name in rule.use for cut in limits[name] if cut]):
+                ladder = tuple(name for name in rule.use if not limits[name][0] & part)
+                key = i, ladder, frozenset(name for name in ladder if limits[name][1] & part)
+                found[key] = found.get(key, 0) | part
+        return [Outcome(rule=i, ladder=ladder, masked=seen, bits=bits) for (i, ladder, seen), bits in found.items()]
 
     def first(self, bits: int) -> Point:
         """One combination of a set that is not empty."""

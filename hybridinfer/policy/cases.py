@@ -1,0 +1,138 @@
+"""A policy's own `tests:`: what each supposes, what must follow, and what did.
+
+Scoring and running come as callables, so that the same tests run on levels alone, on the real signals, and on
+the simulator that drives the real flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from ..receipt import Code
+from .decide import decide
+from .model import Policy, TestBlock
+
+Score = Callable[[str, Mapping[str, str]], Mapping[str, str]]
+"""A prompt and tags -> the level of each signal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """What happened to one request: the rule, its ladder, every attempt in order, and who answered on which rung."""
+
+    rule: str
+    ladder: tuple[str, ...]
+    masked: frozenset[str]
+    attempted: tuple[str, ...]
+    answered_by: str | None
+    rung: int | None
+
+
+class Run(Protocol):
+    """Serves one request whose levels are known, with these targets out of service."""
+
+    def __call__(
+        self, levels: Mapping[str, str], needs: AbstractSet[str], tags: Mapping[str, str], down: AbstractSet[str]
+    ) -> Walk:
+        """Who was tried, and who answered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One expectation that was not met. `key` is its name in `expect`."""
+
+    key: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseResult:
+    """One test and its failures; none of them: it passed."""
+
+    name: str
+    index: int
+    failures: tuple[Failure, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True when everything expected followed."""
+        return not self.failures
+
+
+def run_cases(policy: Policy, *, score: Score | None = None, run: Run | None = None) -> list[CaseResult]:
+    """Run every test of the policy, in order.
+
+    Without `score`, tests that give a prompt must give all tested levels too; without `run`, `walk` is used.
+    """
+    run = run or partial(walk, policy)
+    return [
+        CaseResult(name=test.name, index=i, failures=tuple(_failures(policy, test, score, run)))
+        for i, test in enumerate(policy.tests)
+    ]
+
+
+def walk(
+    policy: Policy, levels: Mapping[str, str], needs: AbstractSet[str], tags: Mapping[str, str], down: AbstractSet[str]
+) -> Walk:
+    """What the ladder does when targets that are down are unavailable at once: the flow without time and money."""
+    decision = decide(policy, levels, needs=needs, tags=tags)
+    settings = policy.resilience
+    tries = settings.retry.attempts if Code.UNAVAILABLE in settings.retry_on else 1
+    attempted: list[str] = []
+    answered: str | None = None
+    for name in decision.plan:
+        attempted += [name] * (tries if name in down else 1)
+        if name not in down:
+            answered = name
+            break
+        if Code.UNAVAILABLE not in settings.fallback_on:
+            break
+    return Walk(
+        rule=decision.rule,
+        ladder=decision.ladder,
+        masked=decision.masked,
+        attempted=tuple(attempted),
+        answered_by=answered,
+        rung=None if answered is None else decision.ladder.index(answered) + 1,
+    )
+
+
+def levels_of(policy: Policy, test: TestBlock, score: Score | None) -> dict[str, str]:
+    """The levels a test supposes: given, else scored from its prompt, else each signal's first."""
+    levels = {name: next(iter(block.levels)) for name, block in policy.signals.items()}
+    if test.given.prompt and score is not None:
+        levels.update(score(test.given.prompt, test.given.tags))
+    return levels | test.given.levels
+
+
+def _failures(policy: Policy, test: TestBlock, score: Score | None, run: Run) -> Iterator[Failure]:
+    given, expect = test.given, test.expect
+    levels = levels_of(policy, test, score)
+    for signal, level in expect.levels.items():
+        if levels[signal] != level:
+            yield Failure(key="levels", what=f"{signal} is {levels[signal]!r}, expected {level!r}")
+    seen = run(levels, frozenset(given.needs), given.tags, frozenset(given.down))
+    story = f"rule {seen.rule!r}, tried {', '.join(seen.attempted) or 'nobody'}"
+    if expect.rule is not None and seen.rule != expect.rule:
+        yield Failure(key="rule", what=f"rule {seen.rule!r} decided, expected {expect.rule!r}")
+    if expect.answered_by is not None and seen.answered_by != expect.answered_by:
+        who = repr(seen.answered_by) if seen.answered_by else "nobody"
+        yield Failure(key="answered_by", what=f"{who} answered, expected {expect.answered_by!r} ({story})")
+    for name in expect.never:
+        if name in seen.ladder or name in seen.attempted:
+            how = "only after masking" if name in seen.masked else "as it is"
+            yield Failure(key="never", what=f"{name!r} may see this request, {how} ({story})")
+    for name in expect.masked:
+        if name not in seen.masked:
+            how = "sees it as it is" if name in seen.ladder else "may not see it at all"
+            yield Failure(key="masked", what=f"{name!r} {how}, expected masked ({story})")
+    if expect.rung is not None and seen.rung != expect.rung:
+        yield Failure(key="rung", what=f"rung {seen.rung} answered, expected {expect.rung} ({story})")
+    if expect.attempts_at_most is not None and len(seen.attempted) > expect.attempts_at_most:
+        what = f"{len(seen.attempted)} attempts, expected at most {expect.attempts_at_most} ({story})"
+        yield Failure(key="attempts_at_most", what=what)
