@@ -13,6 +13,8 @@ from .budget.prices import PriceBook
 from .commands import Runtime
 from .driver import Equipment
 from .errors import ConfigurationError
+from .load.limited import LimitedTarget
+from .load.replicated import ReplicatedTarget
 from .policy.load import digest, load, shipped
 from .policy.model import Policy
 from .privacy.egress import Guarded
@@ -20,6 +22,7 @@ from .resilience.breaker import Breaker
 from .resilience.retry import RetryBudget
 from .signals import registry as signals
 from .targets import registry as targets
+from .targets.base import TargetContext
 
 if TYPE_CHECKING:
     from .budget.ledger import Ledger
@@ -85,8 +88,23 @@ def discover(environ: Mapping[str, str]) -> Path:
 
 
 def build_targets(policy: Policy, environ: Mapping[str, str], own: Mapping[str, Target]) -> dict[str, Target]:
-    """The raw targets of a policy; only `Guarded` may call them."""
-    return targets.build(policy, environ, own)
+    """The targets of a policy behind their replicas and limits; only `Guarded` may call them."""
+    targets.refuse_unknown(policy, own)
+    built: dict[str, Target] = {}
+    for name, block in policy.targets.items():
+        target = own[name] if name in own else _replicated(policy, name, environ)
+        limited = (block.max_concurrency, block.requests_per_minute, block.tokens_per_minute) != (None, None, None)
+        built[name] = LimitedTarget(target, block) if limited else target
+    return built
+
+
+def _replicated(policy: Policy, name: str, environ: Mapping[str, str]) -> Target:
+    block, context = policy.targets[name], TargetContext(name=name, environ=environ)
+    if not block.replicas:
+        return targets.build(block, context)
+    changes = [replica.model_dump(exclude_none=True) for replica in block.replicas]
+    blocks = [block.model_copy(update={"replicas": (), **change}) for change in changes]
+    return ReplicatedTarget([targets.build(one, context) for one in blocks], policy.resilience.circuit_breaker)
 
 
 def _count_text(target: Target, text: str) -> int:

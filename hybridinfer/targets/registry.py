@@ -11,7 +11,7 @@ from ..errors import ConfigurationError
 from .base import Target, TargetContext, TargetFactory
 
 if TYPE_CHECKING:
-    from ..policy.model import Policy
+    from ..policy.model import Policy, TargetBlock
 
 BUILT_IN: Mapping[str, tuple[str, str]] = {
     "anthropic": ("anthropic", "AnthropicTarget"),
@@ -25,20 +25,18 @@ GROUP = "hybridinfer.targets"
 """The entry-point group for kinds of your own: a `TargetFactory`."""
 
 
-def build(policy: Policy, environ: Mapping[str, str], own: Mapping[str, Target]) -> dict[str, Target]:
-    """One target for each block of the policy, by name; those in `own` are taken as they are.
+def build(block: TargetBlock, context: TargetContext) -> Target:
+    """The target of one block. Raises ConfigurationError for an unknown kind."""
+    return _factory(block.kind)(block, context)
 
-    Raises ConfigurationError for an unknown kind, or for names in `own` that the policy does not have.
-    """
+
+def refuse_unknown(policy: Policy, own: Mapping[str, Target]) -> None:
+    """Raise ConfigurationError for names in `own` that the policy does not have."""
     unknown = sorted(set(own) - set(policy.targets))
     if unknown:
         raise ConfigurationError(
             f"targets {', '.join(unknown)} are not in policy {policy.name!r}, which has {', '.join(policy.targets)}"
         )
-    return {
-        name: own[name] if name in own else _factory(block.kind)(block, TargetContext(name=name, environ=environ))
-        for name, block in policy.targets.items()
-    }
 
 
 def _factory(kind: str) -> TargetFactory:

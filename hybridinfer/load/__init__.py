@@ -1,0 +1,1 @@
+"""Sharing work out: replicas behind one target, and limits in front of it."""
