@@ -30,15 +30,17 @@ def main() -> None:
 
 def reference() -> str:
     """Every public name of the package and of `hybridinfer.testing`, then the blocks of a policy."""
-    import hybridinfer  # noqa: PLC0415 - the script must start without it to print its own errors
-    from hybridinfer import testing  # noqa: PLC0415
-    from hybridinfer.policy import model  # noqa: PLC0415
+    import hybridinfer
+    from hybridinfer import testing
+    from hybridinfer.policy import model
 
     names = [name for name in hybridinfer.__all__ if not name.startswith("_")]
-    errors = [n for n in names if isinstance(getattr(hybridinfer, n), type) and issubclass(getattr(hybridinfer, n), Exception)]
+    errors = [
+        n for n in names if isinstance(getattr(hybridinfer, n), type) and issubclass(getattr(hybridinfer, n), Exception)
+    ]
     faces = ["Router", "AsyncRouter", "Stream", "AsyncStream"]
     rest = [name for name in names if name not in (*errors, *faces)]
-    blocks = [n for n, value in vars(model).items() if _is_own_class(value, model) and n not in ("Block",)]
+    blocks = [n for n, value in vars(model).items() if _is_own_class(value, model) and n != "Block"]
     blocks.sort(key=lambda name: name != "Policy")  # the whole file first, then its parts in their order
     chapters = {
         "Faces": [entry(name, getattr(hybridinfer, name)) for name in faces],
@@ -53,7 +55,7 @@ def reference() -> str:
 
 def command_line() -> str:
     """The commands and their options, as the program's own `--help` has them."""
-    from hybridinfer.cli import build  # noqa: PLC0415
+    from hybridinfer.cli import build
 
     text: str = build().generate_docs(output_format="markdown", usage_name="hybridinfer")
     return text
@@ -88,7 +90,9 @@ def _fields(kind: type) -> list[str]:
         names = [field.name for field in dataclasses.fields(kind)]
     else:
         names = list(getattr(kind, "model_fields", {}))
-    annotations = {name: text for base in reversed(kind.__mro__) for name, text in base.__dict__.get("__annotations__", {}).items()}
+    annotations = {
+        name: text for base in reversed(kind.__mro__) for name, text in inspect.get_annotations(base).items()
+    }
     return [f"| `{name}` | `{_escape(str(annotations.get(name, '')))}` | {notes.get(name, '')} |" for name in names]
 
 
@@ -100,12 +104,22 @@ def _notes(kind: type) -> dict[str, str]:
     assert isinstance(tree, ast.ClassDef)
     notes: dict[str, str] = {}
     for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):
-        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
+        target = (
+            node.target
+            if isinstance(node, ast.AnnAssign)
+            else node.targets[0]
+            if isinstance(node, ast.Assign)
+            else None
+        )
         if not isinstance(target, ast.Name) or node.end_lineno is None:
             continue
         comment = re.search(r"  # (?!noqa|type:)(.+)$", source.splitlines()[node.end_lineno - 1])
         note = comment[1] if comment else ""
-        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant) and isinstance(following.value.value, str):
+        if (
+            isinstance(following, ast.Expr)
+            and isinstance(following.value, ast.Constant)
+            and isinstance(following.value.value, str)
+        ):
             note = following.value.value
         notes[target.id] = _escape(" ".join(note.split()))
     return notes
@@ -117,7 +131,10 @@ def _signature(value: Any) -> str:
     except (TypeError, ValueError):
         return ""
     kept = [parameter for name, parameter in signature.parameters.items() if name not in ("self", "cls")]
-    kept = [p.replace(default=inspect.Parameter.empty) if callable(p.default) and p.default is not p.empty else p for p in kept]
+    kept = [
+        p.replace(default=inspect.Parameter.empty) if callable(p.default) and p.default is not p.empty else p
+        for p in kept
+    ]
     return str(signature.replace(parameters=kept)).replace("'", "")
 
 
@@ -130,7 +147,10 @@ def _markdown(doc: str | None) -> str:
 def _block(match: re.Match[str]) -> str:
     code = textwrap.dedent(match[1]).strip()
     if re.match(r"[\w.* ]+: ", code):  # "name: what it is", from a Google-style section
-        return "\n".join(f"- {line}" if re.match(r"\w[\w.* ]*: ", line) else f"  {line}" for line in code.splitlines()) + "\n"
+        return (
+            "\n".join(f"- {line}" if re.match(r"\w[\w.* ]*: ", line) else f"  {line}" for line in code.splitlines())
+            + "\n"
+        )
     return f"```python\n{code}\n```\n"
 
 

@@ -29,7 +29,9 @@ def read_prompt(prompt: str | None, file: Path | None = None) -> str:
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read {file}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from error
+            raise UsageError(
+                f"cannot read {file}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
+            ) from error
     elif prompt == "-" or (prompt is None and not sys.stdin.isatty()):
         text = sys.stdin.read()
     else:
