@@ -1,0 +1,231 @@
+"""`hybridinfer policy`: check, test, compare and describe policies. Nothing here calls a target."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from ..errors import PolicyError
+from .terminal import UsageError, print_json, talk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..policy.cases import CaseResult, Score
+    from ..policy.model import Policy, TargetBlock
+    from ..policy.report import FileReport, Format
+    from ..policy.source import Source
+
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them costs a start 50 ms
+
+app = App(name="policy", help="Check, test and describe policies.", help_format="plaintext")
+
+Files = Annotated[tuple[Path, ...], Parameter(negative="")]
+Flag = Annotated[bool, Parameter(negative="")]
+OutputFormat = Literal["text", "json", "github", "sarif"]
+
+
+@app.command
+def check(
+    files: Files,
+    /,
+    *,
+    table: Flag = False,
+    strict: Flag = False,
+    output_format: OutputFormat = "text",
+    environment: bool = True,
+    prices: bool = True,
+) -> int:
+    """Check policies and prove their boundaries over every combination of levels.
+
+    Exit code 0: no error. 1: an error, or with --strict a warning. 2: the command line is wrong.
+
+    Args:
+        files: The policies.
+        table: Print the decision table too (text and json).
+        strict: Warnings count as errors.
+        output_format: text for people; json; github annotations; sarif for code scanning.
+        environment: Look for the API keys that the targets need.
+        prices: Look the models up in the price list.
+    """
+    reports = [_checked(file, table=table, environment=environment, prices=prices) for file in _some(files)]
+    _print(reports, output_format)
+    bad = {"error", "warning"} if strict else {"error"}
+    for report in reports:
+        talk(_summary(report))
+    return int(any(line.severity in bad for report in reports for line in report.lines))
+
+
+@app.command(name="test")
+def run_tests(files: Files, /, *, output_format: OutputFormat = "text") -> int:
+    """Run the tests that policies carry. They need no network and call nobody.
+
+    Exit code 0: all passed. 1: one failed, or a policy is broken. 2: the command line is wrong.
+
+    Args:
+        files: The policies.
+        output_format: text for people; json; github annotations; sarif for code scanning.
+    """
+    from ..policy.report import FileReport, of_cases, of_problems
+
+    reports: list[FileReport] = []
+    outcomes: list[list[CaseResult]] = []
+    for file in _some(files):
+        try:
+            policy, source = _load(file)
+        except PolicyError as error:
+            reports.append(FileReport(file=str(file), lines=of_problems(error.problems)))
+            outcomes.append([])
+            continue
+        results = _tested(policy)
+        outcomes.append(results)
+        reports.append(FileReport(file=str(file), lines=of_cases(results, source)))
+    if output_format == "json":
+        print_json({"files": [_tests(each, results) for each, results in zip(reports, outcomes, strict=True)]})
+    else:
+        _print(reports, output_format)
+    for report, results in zip(reports, outcomes, strict=True):
+        passed = sum(result.passed for result in results)
+        talk(f"{report.file}: {passed} of {len(results)} tests passed")
+    return int(any(report.lines for report in reports))
+
+
+@app.command
+def diff(before: Path, after: Path, /, *, output_format: Literal["text", "json"] = "text") -> int:
+    """Show what a new policy changes in meaning: plans, reach, budgets, numbers.
+
+    Exit code 0: nothing changes. 1: something does. 2: the command line is wrong.
+
+    Args:
+        before: The policy in force.
+        after: The policy that shall replace it.
+        output_format: text for people, or json.
+    """
+    from ..policy.diff import diff as compare
+    from ..policy.diff import lines
+    from ..policy.load import load
+    from ..policy.space import TooManyCombinations
+
+    try:
+        difference = compare(load(before), load(after))
+    except TooManyCombinations as error:
+        raise UsageError(
+            f"{error} are too many to compare; test fewer signals, tag values or needs in 'when'"
+        ) from None
+    if output_format == "json":
+        print_json(difference.to_dict())
+    else:
+        for line in lines(difference):
+            print(line)
+    talk(f"{before} -> {after}: " + ("the meaning changes" if difference else "no change in meaning"))
+    return int(bool(difference))
+
+
+@app.command
+def schema() -> int:
+    """Print the JSON Schema of the policy file, for editors."""
+    from ..policy.schema import FILE
+
+    print(FILE.read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def _some(files: tuple[Path, ...]) -> tuple[Path, ...]:
+    if not files:
+        raise UsageError("name at least one policy file")
+    return files
+
+
+def _load(file: Path) -> tuple[Policy, Source]:
+    from ..policy.load import load_with_source
+
+    return load_with_source(file)
+
+
+def _checked(file: Path, *, table: bool, environment: bool, prices: bool) -> FileReport:
+    from ..policy.check import check as prove
+    from ..policy.report import FileReport, of_check, of_problems
+
+    try:
+        policy, source = _load(file)
+    except PolicyError as error:
+        return FileReport(file=str(file), lines=of_problems(error.problems))
+    found = prove(policy, priced=_priced if prices else None, environ=os.environ if environment else None)
+    rows = None
+    if table and found.combinations:
+        from ..policy.table import table as decision_table
+
+        rows = tuple(decision_table(policy))
+    return FileReport(
+        file=str(file),
+        lines=of_check(found, source),
+        combinations=found.combinations,
+        reach=found.reach,
+        rows=rows,
+    )
+
+
+def _priced(block: TargetBlock) -> bool:
+    """Does somebody know what this target costs? The price list is loaded for the first that it is needed for."""
+    if block.kind == "canned":
+        return True
+    from ..budget.tariffs import find
+
+    return find(block) is not None
+
+
+def _tested(policy: Policy) -> list[CaseResult]:
+    from ..policy.cases import run_cases
+
+    asks = any(case.given.prompt for case in policy.tests)
+    return run_cases(policy, score=_scorer(policy) if asks else None)
+
+
+def _scorer(policy: Policy) -> Score:
+    """The real signals of the policy, on an empty ledger."""
+    from ..signals.base import Standing
+    from ..signals.registry import build, score_all
+    from ..types import Message, Request, Text
+
+    signals = build(policy)
+
+    def score(prompt: str, tags: Mapping[str, str]) -> Mapping[str, str]:
+        request = Request(messages=(Message(role="user", parts=(Text(text=prompt),)),), tags=tags)
+        results = score_all(policy, signals, request, Standing())
+        return {name: result.level for name, result in results.items()}
+
+    return score
+
+
+def _tests(report: FileReport, results: list[CaseResult]) -> dict[str, object]:
+    """One file of `policy test --output-format json`."""
+    return {
+        "file": report.file,
+        "ok": not report.lines,
+        "findings": [line.to_dict() for line in report.lines],
+        "tests": [
+            {
+                "name": result.name,
+                "passed": result.passed,
+                "failures": [{"key": failure.key, "what": failure.what} for failure in result.failures],
+            }
+            for result in results
+        ],
+    }
+
+
+def _print(reports: list[FileReport], output_format: Format) -> None:
+    from ..policy.report import render
+
+    if text := render(reports, output_format):
+        print(text)
+
+
+def _summary(report: FileReport) -> str:
+    counts = {word: sum(line.severity == word for line in report.lines) for word in ("error", "warning")}
+    found = ", ".join(f"{count} {word}{'s' * (count > 1)}" for word, count in counts.items() if count) or "no findings"
+    proof = f"{report.combinations} combinations tried" if report.combinations else "nothing proved"
+    return f"{report.file}: {found}, {proof}"
