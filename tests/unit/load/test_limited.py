@@ -70,9 +70,7 @@ async def test_leaving_the_queue_takes_nobody_s_place() -> None:
     seats.leave()
     await patient
     seats.leave()
-    await seats.take()  # exactly one place: a leak would block here, a double would not be refused below
-    with pytest.raises(TargetFailed):
-        await asyncio.wait_for(Seats(1, 0).take(), 1) or await Seats(0, 0).take()
+    assert seats._free == 1
 
 
 async def test_a_place_given_at_the_moment_of_leaving_is_passed_on() -> None:
@@ -84,9 +82,7 @@ async def test_a_place_given_at_the_moment_of_leaving_is_passed_on() -> None:
     seats.leave()
     waiting.cancel()
     await asyncio.wait([waiting])
-    await seats.take()
-    with pytest.raises(TargetFailed):
-        await Seats(0, 0).take()
+    assert seats._free == 1
 
 
 async def test_a_failure_frees_the_place() -> None:
