@@ -26,6 +26,7 @@ from .targets.base import TargetContext
 
 if TYPE_CHECKING:
     from .budget.ledger import Ledger
+    from .signals.base import Signal
     from .targets.base import Target
 
 logger = logging.getLogger("hybridinfer")
@@ -35,6 +36,7 @@ def equip(
     policy: str | Path | Mapping[str, Any] | Policy | None,
     *,
     targets: Mapping[str, Target],
+    own_signals: Mapping[str, Signal],
     ledger: Ledger | None,
     environ: Mapping[str, str],
     clock: Callable[[], float],
@@ -67,7 +69,7 @@ def equip(
     return Equipment(
         runtime=runtime,
         targets={name: Guarded(target, loaded) for name, target in built.items()},
-        signals=signals.build(loaded),
+        signals=signals.build(loaded, own_signals),
         ledger=ledger if ledger is not None else open_ledger(loaded),
         sleep=sleep,
     )

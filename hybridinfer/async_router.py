@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .policy.model import Policy
     from .receipt import Decision, Receipt
     from .resilience.breaker import Health
+    from .signals.base import Signal
     from .targets.base import Target
 
 logger = logging.getLogger("hybridinfer")
@@ -40,8 +41,8 @@ class AsyncRouter:
     `policy` is a path, a mapping, a `Policy`, or None: then the first of HYBRIDINFER_POLICY, ./hybridinfer.yaml,
     ./policies/default.yaml, the user's configuration folder, and the default policy of this package.
 
-    `targets` replaces targets of the policy by objects of your own (see `hybridinfer.testing.FakeTarget`); `ledger`
-    replaces the SQLite ledger; `environ` replaces the process's environment as the source of keys; `hooks` are told
+    `targets` replaces targets of the policy by objects of your own (see `hybridinfer.testing.FakeTarget`), `signals`
+    its signals; `ledger` replaces the SQLite ledger; `environ` replaces the process's environment as the source of keys; `hooks` are told
     of every receipt. `clock` (monotonic seconds), `sleep` and `rng` (0..1) are for tests and simulations.
 
     One router serves any number of concurrent requests. Close it, or use it as an async context manager.
@@ -52,6 +53,7 @@ class AsyncRouter:
         policy: str | Path | Mapping[str, Any] | Policy | None = None,
         *,
         targets: Mapping[str, Target] | None = None,
+        signals: Mapping[str, Signal] | None = None,
         ledger: Ledger | None = None,
         environ: Mapping[str, str] | None = None,
         hooks: Sequence[Hook] = (),
@@ -64,6 +66,7 @@ class AsyncRouter:
         self._equipment: Equipment = equip(
             policy,
             targets=targets or {},
+            own_signals=signals or {},
             ledger=ledger,
             environ=os.environ if environ is None else environ,
             clock=clock,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .policy.model import Policy
     from .receipt import Decision, Receipt
     from .resilience.breaker import Health
+    from .signals.base import Signal
     from .targets.base import Target
 
 T = TypeVar("T")
@@ -99,13 +100,16 @@ class Router:
         policy: str | Path | Mapping[str, Any] | Policy | None = None,
         *,
         targets: Mapping[str, Target] | None = None,
+        signals: Mapping[str, Signal] | None = None,
         ledger: Ledger | None = None,
         environ: Mapping[str, str] | None = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
         from .async_router import AsyncRouter
 
-        self._router: AsyncRouter = AsyncRouter(policy, targets=targets, ledger=ledger, environ=environ, hooks=hooks)
+        self._router: AsyncRouter = AsyncRouter(
+            policy, targets=targets, signals=signals, ledger=ledger, environ=environ, hooks=hooks
+        )
 
     @classmethod
     def from_policy(cls, policy: str | Path | Mapping[str, Any] | Policy, **options: Any) -> Self:

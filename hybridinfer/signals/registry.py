@@ -29,9 +29,20 @@ GROUP = "hybridinfer.signals"
 """The entry-point group for kinds of your own: a callable that takes the block and returns a `Signal`."""
 
 
-def build(policy: Policy) -> Mapping[str, Signal]:
-    """One signal for each block of the policy, by name. Raises ConfigurationError for an unknown kind."""
-    return {name: _factory(block.kind or name)(block) for name, block in policy.signals.items()}
+def build(policy: Policy, own: Mapping[str, Signal] | None = None) -> Mapping[str, Signal]:
+    """One signal for each block of the policy, by name; those in `own` are taken as they are.
+
+    Raises ConfigurationError for an unknown kind, or for names in `own` that the policy does not have.
+    """
+    own = own or {}
+    if unknown := sorted(set(own) - set(policy.signals)):
+        raise ConfigurationError(
+            f"signals {', '.join(unknown)} are not in policy {policy.name!r}, which has {', '.join(policy.signals)}"
+        )
+    return {
+        name: own[name] if name in own else _factory(block.kind or name)(block)
+        for name, block in policy.signals.items()
+    }
 
 
 def score_all(
