@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .catalogue import Model
     from .progress import Report
 
+_ROOM = 2.7
+"""Disk taken for each byte of the file while it is fetched and converted: file, one part, int8 graph."""
+
 
 def fetch(model: Model, target: Path, *, environ: Mapping[str, str], report: Report = silent) -> None:
     """Put the file of `model` at `target`: whole and verified, or not at all.
@@ -38,11 +41,12 @@ def fetch(model: Model, target: Path, *, environ: Mapping[str, str], report: Rep
         )
     work = target.parent / f".incoming-{target.stem}"
     reasons: list[str] = []
+    work.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(work).free < model.bytes * _ROOM:
+        raise ModelNotFound(f"{model.id} needs {model.bytes * _ROOM / 1e9:.1f} GB free on the disk of {target.parent}")
     for source in model.sources:
         work.mkdir(parents=True, exist_ok=True)
         try:
-            if shutil.disk_usage(work).free < model.bytes * 1.1:
-                raise SourceFailed(f"needs {model.bytes / 1e9:.1f} GB free on the disk")
             if isinstance(source, HubSource):
                 file = from_hub(source, work, report)
             else:

@@ -11,7 +11,7 @@ import math
 import mmap
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ModelError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
 _MAX_NESTING = 4
 
 
@@ -59,7 +60,7 @@ class GgufFile:
             self._map.close()
             raise ModelError(f"{path.name} is not a readable GGUF file ({error}); fetch it again") from error
 
-    def __enter__(self) -> GgufFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -155,7 +156,22 @@ class _Header:
             raise ValueError("a list goes beyond the file's end")
         if item in _SCALARS:
             return list(self._take(f"<{count}{_SCALARS[item]}"))
+        if item == _STRING:
+            return self._strings(count)
         return [self._value(item, depth + 1) for _ in range(count)]
+
+    def _strings(self, count: int) -> list[str]:
+        # A vocabulary has 300,000 texts: this loop is the whole cost of reading a header.
+        data, at, end, length_at = self._data, self._at, len(self._data), _LENGTH.unpack_from
+        texts: list[str] = []
+        for _ in range(count):
+            start = at + 8
+            at = start + length_at(data, at)[0]
+            if at > end:
+                raise ValueError("a text goes beyond the file's end")
+            texts.append(data[start:at].decode("utf-8", "surrogateescape"))
+        self._at = at
+        return texts
 
     def _tensor(self) -> tuple[str, tuple[int, ...], int, int]:
         name = self._string()

@@ -59,7 +59,7 @@ class _Tensors:
             return name
         offset = self._file.tell()
         offset += self._file.write(bytes(-offset % _ALIGN))
-        self._file.write(memoryview(np.ascontiguousarray(array)).cast("B"))
+        self._file.write(np.ascontiguousarray(array).data.cast("B"))
         proto = TensorProto(
             name=name,
             dims=array.shape,
@@ -238,7 +238,7 @@ class _Decoder:
         outputs = [info("logits", TensorProto.FLOAT, ["B", "R", hyper.vocabulary])]
         for layer in range(hyper.layers):
             for part in ("key", "value"):
-                shape = ["B", hyper.kv_heads, "capacity", hyper.head_size]
+                shape: list[str | int | None] = ["B", hyper.kv_heads, "capacity", hyper.head_size]
                 inputs.append(info(f"past_key_values.{layer}.{part}", TensorProto.FLOAT, shape))
                 outputs.append(info(f"present.{layer}.{part}", TensorProto.FLOAT, shape))
         return inputs, outputs

@@ -54,7 +54,7 @@ def _bar(report: Report) -> Any:
     """A progress bar class that draws nothing and tells `report`."""
     from tqdm import tqdm
 
-    class Bar(tqdm):  # type: ignore[type-arg]
+    class Bar(tqdm):  # type: ignore[misc, type-arg, unused-ignore]  # tqdm ships no types
         def __init__(self, *args: Any, **options: Any) -> None:
             self._seen, self._whole = int(options.get("initial") or 0), int(options.get("total") or 0)
             super().__init__(*args, **options | {"disable": True})

@@ -87,10 +87,12 @@ def load(model: Model, store: Store, *, threads: int, pull: bool) -> Loaded:
         conversion.make(file)
         session = Session(conversion, threads=threads)
     else:
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify") as executor:
+        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="load") as executor:
             check = executor.submit(store.verified, model)
+            vocabulary = executor.submit(Vocabulary.of, store.file(model))
             session = Session(conversion, threads=threads)
-            file, _ = check.result()
+            check.result()
+            return Loaded(session=session, vocabulary=vocabulary.result())
     return Loaded(session=session, vocabulary=Vocabulary.of(file))
 
 

