@@ -42,8 +42,9 @@ class AsyncRouter:
     ./policies/default.yaml, the user's configuration folder, and the default policy of this package.
 
     `targets` replaces targets of the policy by objects of your own (see `hybridinfer.testing.FakeTarget`), `signals`
-    its signals; `ledger` replaces the SQLite ledger; `environ` replaces the process's environment as the source of keys; `hooks` are told
-    of every receipt. `clock` (monotonic seconds), `sleep` and `rng` (0..1) are for tests and simulations.
+    its signals; `ledger` replaces the SQLite ledger; `environ` replaces the process's environment as the source of
+    keys; `hooks` are told of every receipt. `clock` (monotonic seconds), `sleep` and `rng` (0..1) are for tests and
+    simulations.
 
     One router serves any number of concurrent requests. Close it, or use it as an async context manager.
     """
