@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,7 +44,8 @@ class Show:
         """Have the models here, put the emulator in the place of clouds without a key, and tell the reader so."""
         self.view.say(f"hybridinfer demo, policy {stage.policy.name!r}", "bold")
         names = stage.clouds if everything else stage.without_key()
-        stage = stage.emulate(names, self.emulator.url).with_models(store, self._pull)
+        urls = {"openai": self.emulator.base_url_openai, "anthropic": self.emulator.base_url_anthropic}
+        stage = stage.emulate(names, urls).with_models(store, self._pull)
         real = [name for name in stage.clouds if name not in stage.emulated]
         rows = [(name, f"{stage.policy.targets[name].model}, in this process") for name in stage.locals]
         why = _WHY_EMULATED[everything]
@@ -52,8 +54,9 @@ class Show:
         self.view.facts(rows)
         if names:
             self.view.say(
-                f"The emulator speaks the clouds' own API over HTTP on this machine ({self.emulator.url}). Its answers "
-                "are fixed texts; costs are worked out from its token counts at list prices, and nothing is paid.",
+                f"The emulator speaks the clouds' own APIs over HTTP on this machine ({urls['anthropic']}). Its answers "
+                "are fixed texts, its times are not a network's; costs are worked out from its token counts at list "
+                "prices, and nothing is paid. To see real clouds, set their keys.",
                 "dim",
             )
         for note in stage.notes:
@@ -65,7 +68,6 @@ class Show:
         self.view.heading(f"Act 1: {len(self.prompts)} prompts")
         self.view.table_head()
         witnesses = self._witnesses(stage)
-        before = len(self.emulator.received)
         with Router(stage.policy, environ=stage.environ, targets=witnesses) as router:
             with self.view.working("loading the model and the vendors' SDKs"):
                 router.warmup()
@@ -74,7 +76,7 @@ class Show:
                     played = play(router, prompt, max_tokens=self.max_tokens, on_text=on_text)
                 self._keep("prompts", played)
                 self.view.row(played, stage)
-        received = [request.text for request in self.emulator.received[before:]]
+        received = [json.dumps(seen.body, ensure_ascii=False) for seen in self.emulator.requests]
         received += [text for witness in witnesses.values() for text in witness.seen]
         return total(
             self.played["prompts"],

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ...edge.catalogue import Model
     from ...edge.store import Store
 
-PATHS = {"openai": "/v1", "anthropic": ""}
-"""What follows the host in the base URL of each kind."""
 NO_SECRET = "demo"  # noqa: S105 - the emulator takes any key
 SMALLER = "smollm2-135m"
 """Taken when a model of the policy cannot be had."""
@@ -54,14 +52,14 @@ class Stage:
         blocks = self.policy.targets
         return tuple(n for n in self.clouds if blocks[n].kind in VENDOR_KEYS and not self.environ.get(_key(blocks[n])))
 
-    def emulate(self, names: tuple[str, ...], url: str) -> Stage:
-        """The same stage with the clouds `names` played by the emulator at `url`."""
-        moved = self._at(names, url)
-        return replace(moved, emulated=frozenset(names))
+    def emulate(self, names: tuple[str, ...], urls: Mapping[str, str]) -> Stage:
+        """The same stage with the clouds `names` played by an emulator; `urls` is its base URL for each kind."""
+        return replace(self._at(names, urls), emulated=frozenset(names))
 
     def clouds_down(self) -> Stage:
         """The same stage with every cloud at an address where nobody listens."""
-        return self._at(self.clouds, f"http://127.0.0.1:{_closed_port()}")
+        nobody = f"http://127.0.0.1:{_closed_port()}"
+        return self._at(self.clouds, {block.kind: nobody for block in self.policy.targets.values()})
 
     def models_damaged(self, folder: Path) -> Stage:
         """The same stage with each local model's file replaced by one that is not what was pinned."""
@@ -93,9 +91,9 @@ class Stage:
                     notes.append(f"{name}: {SMALLER} takes its place; it is smaller and often wrong")
         return replace(self, policy=_changed(self.policy, changes), notes=tuple(notes), problems=problems)
 
-    def _at(self, names: tuple[str, ...], url: str) -> Stage:
+    def _at(self, names: tuple[str, ...], urls: Mapping[str, str]) -> Stage:
         blocks = self.policy.targets
-        changes = {name: {"base_url": url + PATHS.get(blocks[name].kind, "")} for name in names}
+        changes = {name: {"base_url": urls[blocks[name].kind]} for name in names}
         keys = {_key(blocks[name]): NO_SECRET for name in names if blocks[name].kind in VENDOR_KEYS}
         return replace(self, policy=_changed(self.policy, changes), environ={**self.environ, **keys})
 
