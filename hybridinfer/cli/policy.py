@@ -51,7 +51,7 @@ def check(
         environment: Look for the API keys that the targets need.
         prices: Look the models up in the price list.
     """
-    reports = [_checked(file, table=table, environment=environment, prices=prices) for file in _some(files)]
+    reports = [_checked(file, table=table, environment=environment, prices=prices) for file in files]
     _print(reports, output_format)
     bad = {"error", "warning"} if strict else {"error"}
     for report in reports:
@@ -73,7 +73,7 @@ def run_tests(files: Files, /, *, output_format: OutputFormat = "text") -> int:
 
     reports: list[FileReport] = []
     outcomes: list[list[CaseResult]] = []
-    for file in _some(files):
+    for file in files:
         try:
             policy, source = _load(file)
         except PolicyError as error:
@@ -131,12 +131,6 @@ def schema() -> int:
 
     print(FILE.read_text(encoding="utf-8"), end="")
     return 0
-
-
-def _some(files: tuple[Path, ...]) -> tuple[Path, ...]:
-    if not files:
-        raise UsageError("name at least one policy file")
-    return files
 
 
 def _load(file: Path) -> tuple[Policy, Source]:

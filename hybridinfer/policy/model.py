@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_serializer, model_validator
 
 from ..receipt import Code, Need, OnInterrupt, Zone
-from .scalars import ONE_OR_MORE, Duration, Name, Names, Number, SecretName, Usd, Whole, fault, one_or_more
+from .scalars import ONE_OR_MORE, OR_ONE, Duration, Name, Names, Number, SecretName, Usd, Whole, fault, one_or_more
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -218,7 +218,7 @@ class When(Block):
     """
 
     levels: dict[str, Names] = Field(default_factory=dict)
-    needs: Annotated[tuple[Need, ...], BeforeValidator(one_or_more)] = ()
+    needs: Annotated[tuple[Need, ...], BeforeValidator(one_or_more), OR_ONE] = ()
     tags: dict[str, Names] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -255,7 +255,7 @@ class BoundaryBlock(Block):
     when: When = When.model_construct()
     cloud: Literal["never", "masked"] | None = None
     """never: no cloud target; masked: only after personal data is masked."""
-    zones: Annotated[tuple[Zone, ...], BeforeValidator(one_or_more), Field(min_length=1)] | None = None
+    zones: Annotated[tuple[Zone, ...], BeforeValidator(one_or_more), Field(min_length=1), OR_ONE] | None = None
     """Only targets in these zones."""
     regions: Names | None = None
     """Only targets in these regions; a target that names none is out, unless it runs in this process."""
@@ -340,9 +340,9 @@ class Given(Block):
 
     prompt: str = ""
     levels: dict[str, str] = Field(default_factory=dict)
-    needs: Annotated[tuple[Need, ...], BeforeValidator(one_or_more)] = ()
+    needs: Annotated[tuple[Need, ...], BeforeValidator(one_or_more), OR_ONE] = ()
     tags: dict[str, str] = Field(default_factory=dict)
-    down: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ()
+    down: Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE] = ()
     """Targets that do not answer."""
 
 
@@ -351,9 +351,9 @@ class Expect(Block):
 
     rule: str | None = None
     answered_by: str | None = None
-    never: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ()
+    never: Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE] = ()
     """Targets that must not see this request, whatever fails."""
-    masked: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ()
+    masked: Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE] = ()
     """Targets that may see it only after masking."""
     levels: dict[str, str] = Field(default_factory=dict)
     rung: Annotated[Whole, Field(ge=1)] | None = None

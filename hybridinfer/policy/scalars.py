@@ -8,10 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 FROM_FILE: Mapping[str, bool] = {"file": True}
 """Validation context of a policy's own text, where a duration without its unit is an error."""
@@ -111,6 +116,17 @@ SecretName = Annotated[
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 """What a rule, boundary, budget or test is called in decisions and reports."""
+
+
+class _OrOne:
+    """For the JSON Schema: a single entry may stand for a list of one."""
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        several = handler(core_schema)
+        return {"anyOf": [several["items"], several]}
+
+
+OR_ONE = _OrOne()
 
 ONE_OR_MORE: dict[str, Any] = {
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}]
