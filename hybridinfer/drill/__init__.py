@@ -1,1 +1,1 @@
-"""Faults, the loopback emulator, scenarios."""
+"""Outages on purpose: faults, and the loopback emulator of the cloud that has them."""

@@ -1,0 +1,309 @@
+"""What the two cloud adapters share: one call over the vendor's SDK and the shared HTTP client.
+
+The SDK gives authentication, URLs, headers and typed errors (its retries are off); the body is rendered and the
+answer decoded here, because the SDKs let broken answers pass: a stream that ends without its terminal event, an
+error inside status 200, a chunk that is not JSON. Redirects are refused, answers are bounded in size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
+
+from ..dialects import Untranslatable
+from ..errors import ConfigurationError
+from ..policy.model import zone_of
+from ..receipt import Code, Need
+from . import failures, http
+from .base import Finish, TargetEvent, TargetFailed, TargetInfo
+from .sse import SseDecoder
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from ..policy.model import TargetBlock
+    from ..types import Request, Usage
+    from .base import TargetContext
+
+_SUPPORTS: frozenset[Need] = frozenset({"tools", "vision", "files", "json"})
+_MOST_BYTES = 64 * 1024 * 1024
+_DRAIN_SECONDS = 0.25
+_PLACEHOLDER_KEY = "none"
+# They name the key or frame the body; a caller's header goes to every target that is tried.
+_OUR_HEADERS = frozenset(
+    {
+        "authorization",
+        "x-api-key",
+        "host",
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "transfer-encoding",
+        "cookie",
+    }
+)
+_GARBLED = (ValueError, TypeError, KeyError, AttributeError, IndexError)
+"""What reading a body of the wrong shape raises."""
+
+
+class Reader(Protocol):
+    """Turns one answer into events. A new one for each call."""
+
+    done: bool
+    """The terminal event was seen: nothing more will come."""
+
+    def feed(self, data: bytes) -> Sequence[TargetEvent]:
+        """The events of one chunk of a stream. Raises `failures.Reported`; any `ValueError` or the like: garbled."""
+        ...
+
+    def whole(self, payload: Any) -> Sequence[TargetEvent]:
+        """The events of an answer in one piece."""
+        ...
+
+    def finish(self) -> Finish:
+        """The last event. Raises `TargetFailed` where the answer is incomplete, empty or refused."""
+        ...
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the vendor told so far."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A vendor's client object for one key, and what is needed to call it without importing anything."""
+
+    module: Any
+    client: Any
+    key: str
+    timeout: httpx2.Timeout
+    response_type: type[httpx2.Response]
+    transport_errors: tuple[type[Exception], ...]
+
+
+class VendorTarget(ABC):
+    """A target behind HTTP, spoken to through its vendor's SDK. One object per event loop; calls may overlap."""
+
+    dialect: ClassVar[Literal["openai", "anthropic"]]
+    """Also the name of the SDK's module."""
+    key_variable: ClassVar[str]
+    default_url: ClassVar[str]
+    path: ClassVar[str]
+    known_options: ClassVar[frozenset[str]] = frozenset({"supports", "drop", "extra_body"})
+
+    def __init__(self, block: TargetBlock, context: TargetContext) -> None:
+        self._block = block
+        self._context = context
+        self._session: Session | None = None
+        self._options(context.name)
+        self._url = http.checked_url(block.base_url or self.default_url, target=context.name, zone=zone_of(block))
+        self.info = TargetInfo(
+            name=context.name,
+            kind=block.kind,
+            zone=zone_of(block),
+            model=block.model,
+            region=block.region,
+            supports=self._supports,
+            context_window=block.context_window,
+        )
+
+    @abstractmethod
+    def _body(self, request: Request, *, stream: bool, session: Session) -> dict[str, Any]:
+        """The JSON body. Raises `Untranslatable`."""
+
+    @abstractmethod
+    def _reader(self) -> Reader:
+        """What decodes the answer."""
+
+    @abstractmethod
+    def _client(self, module: Any, key: str, client: httpx2.AsyncClient) -> Any:
+        """The SDK's asynchronous client, on our HTTP client, without retries."""
+
+    def _options(self, name: str) -> None:
+        options = self._block.options
+        for key in options:
+            if key not in self.known_options:
+                near = get_close_matches(key, self.known_options, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(self.known_options))}"
+                raise ConfigurationError(f"target {name!r}: option {key!r} is unknown; {hint}")
+        supports = options.get("supports", sorted(_SUPPORTS))
+        if not isinstance(supports, (list, tuple)) or not set(supports) <= _SUPPORTS:
+            raise ConfigurationError(
+                f"target {name!r}: options.supports is a list out of {', '.join(sorted(_SUPPORTS))}"
+            )
+        self._supports = frozenset(cast("Sequence[Need]", supports))
+        self._drop = frozenset(options.get("drop", ()))
+        self._extra_body: Mapping[str, Any] = options.get("extra_body", {})
+        if not isinstance(self._extra_body, Mapping) or {"messages", "model", "stream"} & self._extra_body.keys():
+            raise ConfigurationError(
+                f"target {name!r}: options.extra_body is a mapping without messages, model and stream"
+            )
+
+    def count_tokens(self, request: Request) -> int:
+        """Prompt tokens, exact or an upper bound."""
+        from ..tokens import count_request
+
+        return count_request(request, self._block.model, dialect=self.dialect)
+
+    async def warmup(self) -> None:
+        """Import the SDK and make the client, so that the first request need not. Raises `TargetFailed` without a key."""
+        await self._open()
+
+    async def aclose(self) -> None:
+        """Let go of the shared client."""
+        self._session = None
+        await http.release(self)
+
+    async def stream(self, request: Request, *, stream: bool) -> AsyncIterator[TargetEvent]:
+        """Answer `request`; see `Target.stream`. Closing the iterator closes the upstream response."""
+        session = await self._open()
+        response = await self._post(session, request, stream=stream)
+        reader = self._reader()
+        pieces = _pieces(response)
+        try:
+            # A server may answer otherwise than it was asked: what it says it sends counts.
+            kind = response.headers.get("content-type", "")
+            if "event-stream" in kind or (stream and "json" not in kind):
+                decoder = SseDecoder()
+                async for piece in pieces:
+                    for data in decoder.feed(piece):
+                        for event in reader.feed(data):
+                            yield event
+                    if reader.done:
+                        break
+                for data in decoder.flush():
+                    for event in reader.feed(data):
+                        yield event
+            else:
+                for event in reader.whole(json.loads(await _all(pieces))):
+                    yield event
+            finish = reader.finish()
+            if reader.done:
+                await _drain(pieces, session.transport_errors)
+        except failures.Reported as reported:
+            failure = failures.from_status(response.status_code, reported.payload, response.headers, usage=reader.usage)
+            raise failure from self._vendor_error(session, response, reported)
+        except _GARBLED as error:
+            raise TargetFailed(Code.INTERRUPTED, "the answer is garbled", usage=reader.usage) from error
+        except session.transport_errors as error:
+            failure = failures.from_transport(error, answering=True)
+            failure.usage = reader.usage
+            raise failure from error
+        finally:
+            await pieces.aclose()
+            await response.aclose()
+        yield finish
+
+    async def _open(self) -> Session:
+        key = self._key()
+        session = self._session
+        if session is None or session.key != key:
+            client = await http.lease(self)
+            # The SDKs take 1-2 s to import: in a thread, so that the loop goes on.
+            session = self._session = await asyncio.to_thread(self._connect, key, client)
+        return session
+
+    def _key(self) -> str:
+        """Read at every call: keys are rotated."""
+        name = self._block.api_key or self.key_variable
+        key = self._context.environ.get(name, "").strip()
+        if not key and self.info.zone == "cloud":
+            raise TargetFailed(Code.UNAUTHORIZED, f"{name} is not set", retry=False)
+        return key or _PLACEHOLDER_KEY
+
+    def _connect(self, key: str, client: httpx2.AsyncClient) -> Session:
+        module = import_module(self.dialect)
+        import anyio
+        import httpx2
+
+        errors = (httpx2.RequestError, httpx2.StreamError, anyio.BrokenResourceError, anyio.EndOfStream, OSError)
+        return Session(
+            module=module,
+            client=self._client(module, key, client),
+            key=key,
+            timeout=http.timeouts(self._block.timeout),
+            response_type=httpx2.Response,
+            transport_errors=errors,
+        )
+
+    async def _post(self, session: Session, request: Request, *, stream: bool) -> httpx2.Response:
+        try:
+            content = self._content(self._body(request, stream=stream, session=session))
+        except Untranslatable as error:
+            raise TargetFailed(Code.UNSUPPORTED, str(error), retry=False) from error
+        except (ValueError, TypeError) as error:
+            raise TargetFailed(Code.INVALID, "the request holds values that are not JSON", retry=False) from error
+        for name in request.extra_headers:
+            if name.lower() in _OUR_HEADERS:
+                raise TargetFailed(Code.INVALID, f"extra_headers may not set {name.lower()}", retry=False)
+        try:
+            response: httpx2.Response = await session.client.post(
+                self.path,
+                cast_to=session.response_type,
+                content=content,
+                options={"headers": dict(request.extra_headers), "timeout": session.timeout},
+                stream=True,  # of HTTP, not of the API: the body is read here, piece by piece
+                stream_cls=session.module.AsyncStream[object],
+            )
+        except session.module.APIStatusError as error:
+            response = error.response
+            raise failures.from_status(response.status_code, _payload(response), response.headers) from error
+        except session.module.APIConnectionError as error:
+            raise failures.from_transport(error.__cause__, answering=False) from error
+        except session.transport_errors as error:  # while the SDK read the body of an error
+            raise failures.from_transport(error, answering=True) from error
+        except (ValueError, TypeError) as error:  # a header that is not ASCII
+            raise failures.unwritable() from error
+        return response
+
+    def _content(self, body: dict[str, Any]) -> bytes:
+        body = {key: value for key, value in body.items() if key not in self._drop} | dict(self._extra_body)
+        try:
+            return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        except UnicodeEncodeError:  # half a surrogate pair, as JavaScript front ends cut text
+            return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+
+    @staticmethod
+    def _vendor_error(session: Session, response: httpx2.Response, reported: failures.Reported) -> Exception:
+        """The SDK's own error for what was reported inside a good status."""
+        error: Exception = session.module.APIError(str(reported), response.request, body=reported.payload)
+        return error
+
+
+def _pieces(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    """The body as it comes. Without a content-encoding, one layer less for every chunk of a stream."""
+    return response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
+
+
+async def _all(pieces: AsyncIterator[bytes]) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for piece in pieces:
+        size += len(piece)
+        if size > _MOST_BYTES:
+            raise ValueError(f"the answer is larger than {_MOST_BYTES} bytes")
+        parts.append(piece)
+    return b"".join(parts)
+
+
+async def _drain(pieces: AsyncIterator[bytes], errors: tuple[type[Exception], ...]) -> None:
+    """Read the end of a finished body, so that its connection can serve again; it is not worth waiting for."""
+    with suppress(TimeoutError, *errors):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in pieces:
+                pass
+
+
+def _payload(response: httpx2.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
