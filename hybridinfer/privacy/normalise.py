@@ -61,6 +61,8 @@ class Reading:
     text: str
     offsets: Sequence[int] | None = None
     whole: tuple[int, int] | None = None
+    words: tuple[str, ...] = ()
+    """The long words of `text`, once it is plain."""
 
     def original(self, finding: Finding) -> Finding:
         """`finding` with offsets of the given text."""
@@ -109,21 +111,30 @@ def _encoded(reading: Reading) -> Iterator[Reading]:
         yield inner
     if "&" in text and (inner := _substitute(reading, _ENTITY, unescape)):
         yield inner
-    for match in _BLOB.finditer(text):
-        if (decoded := _base64(match[0])) is not None:
-            yield Reading(text=decoded, whole=reading.span(*match.span()))
+    at = 0
+    for word in reading.words:
+        at = text.find(word, at)
+        for match in _BLOB.finditer(word):
+            if (decoded := _base64(match[0])) is not None:
+                yield Reading(text=decoded, whole=reading.span(at + match.start(), at + match.end()))
+        at += len(word)
 
 
 def _plain(reading: Reading) -> Reading:
     """`reading` with invisible characters dropped and look-alikes replaced."""
     if reading.text.isascii():
-        return reading
+        return _worded(reading)
     if _INVISIBLE.search(reading.text):
         reading = _substitute(reading, _INVISIBLE, lambda _: "") or reading
     text = reading.text.translate(_plain_characters())
     if _MIXED.search(text):
         text = text.translate(_TWINS)
-    return reading if text == reading.text else Reading(text=text, offsets=reading.offsets, whole=reading.whole)
+    return _worded(Reading(text=text, offsets=reading.offsets, whole=reading.whole))
+
+
+def _worded(reading: Reading) -> Reading:
+    words = long_words(reading.text)
+    return Reading(text=reading.text, offsets=reading.offsets, whole=reading.whole, words=words) if words else reading
 
 
 @cache
@@ -185,3 +196,8 @@ def _base64(blob: str) -> str | None:
         return None
     printable = sum(char.isprintable() or char in "\r\n\t" for char in decoded)
     return decoded if printable == len(decoded) else None
+
+
+def long_words(text: str) -> tuple[str, ...]:
+    """The words of `text`, between white space, of 16 characters and more, in their order."""
+    return tuple(word for word in text.split() if len(word) >= 16)

@@ -1,4 +1,4 @@
-"""Contact data: e-mail addresses."""
+"""E-mail addresses, also spelled out (`jane (at) corp (dot) io`)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,44 @@ from collections.abc import Iterator
 from ..finding import Finding
 from .view import View
 
-_EMAIL = re.compile(
-    r"(?<![\w.+%-])[A-Za-z0-9_.+%-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}(?![\w@])"
+_LOCAL = re.compile(r"[\w.+%'-]{1,64}\Z")
+_DOMAIN = re.compile(r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w@])")
+_SPELLED = re.compile(
+    r"[\w.+-]{1,64}\s?(?:\[\s?at\s?\]|\(\s?at\s?\)|\{\s?at\s?\}|<at>)\s?[\w-]{1,63}"
+    r"(?:(?:\s?(?:\[\s?dot\s?\]|\(\s?dot\s?\)|\{\s?dot\s?\}|<dot>)\s?|\.)[\w-]{1,63}){1,4}",
+    re.IGNORECASE,
 )
-_RESERVED = re.compile(r"(?i)@(?:.*\.)?(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost)$|^git@")
+_SPELLED_HINT = re.compile(r"[\[({<]\s?at\s?[\])}>]")
+_RESERVED = re.compile(r"(?:^|\.)(?:example\.[a-z]{2,6}|example|test|invalid|localhost|local)$")
+_NOBODY = re.compile(
+    r"(?:your?|my|the|some|any|no|to|from)?[._-]?(?:user|name|test|tester|demo|sample|example|admin|info|mail|email|contact|support|help|sales|hello|hi|me|you"
+    r"|someone|somebody|anyone|nobody|person|customer|client|member|owner|author|sender|recipient|receiver|first|last|full|foo|bar|baz|qux|noreply|no-reply|root"
+    r"|webmaster|postmaster|office|team|service|billing|dev|ops|jane|john|doe|smith|alice|bob|carol|dave|eve|joe|a|b|x|y|firstname|lastname|username|domain|address)"
+    r"[0-9]{0,3}(?:[._+-]?(?:user|name|test|doe|smith|mail|email|address|last|lastname|here|[0-9]{1,3}))?"
+)
+"""Local parts that name no one: with a reserved domain they are placeholders."""
+_REMOTES = frozenset({"git", "hg", "svn"})
 
 
 def detect(view: View) -> Iterator[Finding]:
-    """E-mail addresses outside the domains reserved for examples (RFC 2606)."""
-    if "@" not in view.text:
-        return
-    for match in _EMAIL.finditer(view.text):
-        if not _RESERVED.search(match[0]):
-            yield Finding(
-                type="email",
-                start=match.start(),
-                end=match.end(),
-                detector="contact",
-                validator="format",
-                confidence=0.95,
-            )
+    """E-mail addresses, but for placeholders at the domains reserved for examples (RFC 2606)."""
+    if "@" in view.text:
+        for domain in _DOMAIN.finditer(view.text):
+            local = _LOCAL.search(view.text, max(0, domain.start() - 64), domain.start())
+            if local is None or not any(map(str.isalnum, local[0])):
+                continue
+            if not _is_placeholder(local[0].lower(), domain[0][1:].lower()):
+                start = local.start() + len(local[0]) - len(local[0].lstrip(".'-%"))
+                yield _finding(start, domain.end(), "format", 0.95)
+    if _SPELLED_HINT.search(view.lower):
+        for match in _SPELLED.finditer(view.text):
+            yield _finding(match.start(), match.end(), "spelled out", 0.8)
+
+
+def _is_placeholder(local: str, domain: str) -> bool:
+    """`user@example.com`, `git@host`; but `maria.lopez84@example.com` still names a person."""
+    return local in _REMOTES or (_RESERVED.search(domain) is not None and _NOBODY.fullmatch(local) is not None)
+
+
+def _finding(start: int, end: int, validator: str, confidence: float) -> Finding:
+    return Finding(type="email", start=start, end=end, detector="contact", validator=validator, confidence=confidence)

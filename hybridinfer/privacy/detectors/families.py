@@ -5,10 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from ..finding import Finding
-from . import cards, contact
+from . import (
+    address,
+    bank,
+    birth,
+    cards,
+    contact,
+    credentials,
+    documents,
+    keys,
+    names,
+    national,
+    network,
+    passwords,
+    phone,
+)
 from .view import View
 
 FAMILIES: Mapping[str, Callable[[View], Iterable[Finding]]] = {
     "cards": cards.detect,
+    "bank": bank.detect,
+    "national": national.detect,
     "contact": contact.detect,
+    "phone": phone.detect,
+    "network": network.detect,
+    "keys": keys.detect,
+    "credentials": credentials.detect,
+    "passwords": passwords.detect,
+    "documents": documents.detect,
+    "address": address.detect,
+    "birth": birth.detect,
+    "names": names.detect,
 }

@@ -63,9 +63,11 @@ class Scanner:
         return merge(findings)
 
     def _read(self, reading: Reading, clock: Clock) -> list[Finding]:
-        view = View(reading.text)
+        view = View(reading.text, reading.words)
         findings: list[Finding] = []
         for name, detect in self._families:
+            if name == COMPANIONS and not findings:
+                continue
             try:
                 found = list(detect(view))
             except Exception:  # noqa: BLE001 - whatever a detector trips over, its silence must not read as "clean"
@@ -77,6 +79,8 @@ class Scanner:
 
 
 UNSCANNED = "unscanned"
+COMPANIONS = "names"
+"""The family that matters only beside findings of others."""
 
 
 def scan(text: str, *, as_json: bool = False) -> tuple[Finding, ...]:

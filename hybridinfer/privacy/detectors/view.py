@@ -3,39 +3,105 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from ..finding import Finding
+from ..normalise import long_words
 
 
 class View:
     """One reading of a text."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, words: Sequence[str] = ()) -> None:
+        """`words`: the long ones of `text`, see `normalise.long_words`."""
         self.text = text
+        self._words = words or long_words(text)
 
     @cached_property
     def lower(self) -> str:
         """`text` in lower case, character by character, so that offsets stay."""
         lower = self.text.lower()
-        return lower if len(lower) == len(self.text) else "".join(_lower(char) for char in self.text)
+        return lower if len(lower) == len(self.text) else "".join(map(_lower, self.text))
+
+    @cached_property
+    def flat(self) -> str:
+        """`lower` with `_` and `-` as spaces: `patient_id`, `patient-id` and `Patient ID` read the same."""
+        return self.lower.replace("_", " ").replace("-", " ")
 
     @cached_property
     def has_digit(self) -> bool:
         """Whether there is any digit: most identifiers need one."""
         return _DIGIT.search(self.text) is not None
 
+    @cached_property
+    def tokens(self) -> str:
+        """Every long word that may hold a key, in lower case, each with what stands before it: keys are nowhere else."""
+        pieces: list[str] = []
+        at = 0
+        for word in self._words:
+            if not _KEYLIKE.search(word):
+                continue
+            start = self.text.find(word, at)
+            pieces.append(self.lower[max(at, start - _NEAR) : start + len(word)])
+            at = start + len(word)
+        return "\n".join(pieces)
+
+    @cached_property
+    def near(self) -> str:
+        """What stands before every number of five digits and more, `flat`: labels of identifiers are nowhere else."""
+        if not self.has_digit:
+            return ""
+        pieces: list[str] = []
+        at = 0
+        for match in _LONG_NUMBER.finditer(self.text):
+            pieces.append(self.flat[max(at, match.start() - _NEAR) : match.start()])
+            at = match.start()
+        return "\n".join(pieces)
+
+    @cached_property
+    def numbers(self) -> tuple[re.Match[str], ...]:
+        """Every run of 7 to 21 digits, however grouped, that is no part of a word, an amount or a decimal."""
+        return tuple(_NUMBER.finditer(self.text)) if self.near else ()
+
+    @cached_property
+    def codes(self) -> tuple[int, ...]:
+        """Where a word with digits begins that may be an identifier: `123-45`, `AB12`; no amounts, no decimals."""
+        starts: list[int] = []
+        if not self.near and _SHORT_CODE.search(self.text) is None:
+            return ()
+        for match in _CODE.finditer(self.text):
+            start = match.start()
+            while start > 0 and match.start() - start < _HEAD and self.text[start - 1].isalpha():
+                start -= 1
+            if start == 0 or not (self.text[start - 1].isalnum() or self.text[start - 1] in "_.$€£/"):
+                starts.append(start)
+        return tuple(starts)
+
+    def before(self, start: int, cue: re.Pattern[str], *, width: int = 45) -> bool:
+        """Whether `cue` stands on the same line within `width` characters before `start`."""
+        at = max(0, start - width, self.lower.rfind("\n", max(0, start - width), start) + 1)
+        return cue.search(self.lower, at, start) is not None
+
     def words(self, word: str) -> Iterator[int]:
-        """Where `word` (lower case) begins a word, in any case."""
-        at = self.lower.find(word)
+        """Where `word` (lower case, `flat`) begins a word."""
+        at = self.flat.find(word)
         while at >= 0:
-            if at == 0 or not self.lower[at - 1].isalnum():
+            if at == 0 or not self.flat[at - 1].isalnum():
                 yield at
-            at = self.lower.find(word, at + 1)
+            at = self.flat.find(word, at + 1)
 
 
 _DIGIT = re.compile(r"[0-9]")
+_LONG_NUMBER = re.compile(r"[0-9](?<![0-9].)(?:[A-Za-z*•]{0,3}[ ./()-]{0,3}[A-Za-z]{0,3}[0-9]){4,24}")
+_NEAR = 80
+_KEYLIKE = re.compile(r"[A-Za-z0-9+/=_.~-]{0,40}?(?:[0-9]|[a-z][A-Z]|[A-Z][a-z]{0,3}[A-Z])[A-Za-z0-9+/=_.~-]{6}")
+_SHORT_CODE = re.compile(r"[0-9]{4}[A-Z]")
+_CODE = re.compile(r"[0-9](?<![0-9].)(?<![0-9][.,-].)(?=(?:[A-Za-z ./-]{0,3}[0-9]){3})")
+_HEAD = 6
+"""Letters before the first digit of an identifier; codice fiscale has the most."""
+_NUMBER = re.compile(
+    r"[+(0-9](?<![\w.,$€£][+(0-9])(?<![0-9]-.)(?:(?<=[+(])\(?[0-9]|)(?:[ .\-()/]{0,3}[0-9]){6,20}(?!\w|[.,][0-9])"
+)
 
 
 def _lower(char: str) -> str:
@@ -43,4 +109,6 @@ def _lower(char: str) -> str:
     return lower if len(lower) == 1 else char
 
 
-__all__ = ["Finding", "View"]
+def digits(text: str) -> str:
+    """Only the ASCII digits of `text`."""
+    return "".join(filter(str.isdecimal, text))

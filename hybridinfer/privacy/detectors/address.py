@@ -1,0 +1,179 @@
+"""Postal addresses: a house number with a street, in the word orders of several languages; post-office boxes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..finding import Finding
+from .view import View
+
+_KINDS = (
+    "Street|St|Avenue|Ave|Av|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Circle|Cir|Way|Place|Pl|Terrace|Ter|Tce|Parkway|Pkwy"
+    "|Square|Sq|Highway|Hwy|Trail|Trl|Loop|Crescent|Cres|Close|Mews|Row|Alley|Walk|Grove|Gardens|Plaza|Plz|Turnpike|Pike|Path"
+    "|Crossing|Quay|Wharf|Esplanade|Parade|Heights|Hill|Run|Point|Broadway"
+)
+_UNIT = r"(?:,?\s+(?:Apt|Apartment|Suite|Ste|Unit|Floor|Fl|Flat|Room|Rm|No|#)\.?\s*#?[\w-]{1,6})?"
+_TOWN = r"(?:,?\s+[A-Z][\w .'’-]{1,30})?(?:,?\s+[A-Z]{2},?\s+[0-9]{5}(?:-[0-9]{4})?)?"
+_ENGLISH = re.compile(
+    r"[0-9]{1,6}(?:-[0-9]{1,4})?[A-Za-z]?,?[ \n]{1,3}(?:(?:[NSEW]|[NS][EW]|North|South|East|West)\b\.?\s+)?"
+    r"(?:[A-Z0-9][\w'’.-]{0,24}\s+){1,4}?(?:"
+    + _KINDS
+    + r")\b\.?(?:\s+(?:NW|NE|SW|SE|North|South|East|West|[NSEW])\b)?"
+    + _UNIT
+    + _TOWN
+)
+_ROMANCE = re.compile(
+    r"(?<!\w)(?:(?:Calle|Avenida|Plaza|Paseo|Carrer|Rua|Rúa|Travessa|Praça|Via|Viale|Corso|Piazza|Largo|[Rr]ue|[Aa]venue|[Bb]oulevard|[Aa]llée"
+    r"|[Cc]hemin|[Qq]uai|[Uu]lica|[Aa]leja|Strada|Bulevardul|улица|проспект)[ ]|(?:C/|Avda\.|Av\.|ul\.|os\.|Str\.|ул\.|пр\.)[ ]?)"
+    r"[^\W\d_][\w .'’ºª-]{1,40}?,?[ ]?(?:n[ºo°]\.?[ ]?|núm\.?[ ]?)?[0-9]{1,5}(?:[ ]?[A-Za-z]\b)?(?:[/ m.]{1,4}[0-9]{1,4})?(?!\w)"
+)
+_FRENCH = re.compile(
+    r"[0-9]{1,5}(?:\s?(?:bis|ter|quater))?,?\s(?:rue|avenue|av\.|boulevard|bd|place|allée|chemin|impasse|quai|route|cours|square|passage)"
+    r"\s(?:(?:de|du|des|la|le|les|d'|l'|aux?)\s?){0,3}[^\W\d_][\w'’-]{1,30}(?:\s[A-ZÀ-Ý][\w'’-]{1,30}){0,3}"
+)
+_GERMANIC = re.compile(
+    r"[A-ZÄÖÜÅØÆ](?<!\w.)[\w.-]{1,40}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer|steig|straat|laan|plein|gracht|kade|dijk|gatan|vägen|gata|vei|veien|gade|vej|katu|tie)"
+    r"\s[0-9]{1,4}(?:\s?[a-zA-Z]\b)?(?:,?\s+(?:[A-Z]{1,2}-)?[0-9]{4,5}\s+[A-ZÄÖÜÅØÆ][\w-]{1,30})?(?!\w)"
+    r"|[A-ZÄÖÜ](?<!\w.)[\w-]{1,30}[ -](?:Straße|Strasse|Str\.|Weg|Platz|Allee|Ring)\s[0-9]{1,4}(?:\s?[a-z]\b)?(?!\w)"
+)
+_BOX = re.compile(
+    r"(?:P\.?\s?O\.?\s?Box|Post(?:\s?[Oo]ffice)?\s?[Bb]ox|PO BOX|Postfach|Apartado|Casella Postale|Boîte Postale|Postbus|Postboks)\s+#?[0-9]{1,6}\b"
+)
+_ASIAN = re.compile(
+    r"[\u4e00-\u9fff]{2,12}(?:路|街|道|巷)[0-9]{1,5}(?:号|號)|[\u4e00-\u9fff]{1,8}[都道府県市区町村][\u4e00-\u9fff\u3040-\u30ff]{1,12}[0-9]{1,3}[-丁][0-9]{1,3}"
+)
+_MILITARY = re.compile(
+    r"(?i)(?:(?:PSC|Unit|CMR)\s[0-9]{1,5},?\sBox\s[0-9]{1,5}(?:[\s,]{1,3}[AFD]PO,?\sA[AEP]\s[0-9]{5})?|\b[AFD]PO,?\sA[AEP]\s[0-9]{5}(?:-[0-9]{4})?)\b"
+)
+_WITH_UNIT = re.compile(
+    r"[0-9]{1,6}[A-Za-z]?,?\s[^\W\d_][^\n,]{2,60}?[,\n]?[\s>?|*]{0,8}"
+    r"(?:suite|ste\.?|apt\.?|apartment|unit|flat|appartement|wohnung|piso|interno|lägenhet)\s?#?[0-9]{1,5}[A-Za-z]?(?!\w)",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(
+    r"(?:address|addr|dirección|adresse|indirizzo|endereço|li(?:ve|ves|ved|ving)|resid(?:e|es|ed|ing)|located|based|ship(?:ped)?|deliver(?:ed)?|mail(?:ed)?"
+    r"|return|corner of(?: the)?|sent|meet(?: me| us)?|drops? (?:you|me|us) off|pick (?:me|us) up|move[ds]?|office is|taxi)\b['\"]?\s?[:=]?\s{0,6}(?:(?:is|are|at|on|to|in|it is)\s){0,2}[\"']?"
+)
+_AT_HOME = re.compile(
+    r"(?:lives?|living|resid(?:es?|ing)) (?:at|on) ([0-9]{1,6}[a-z]?,? (?:[0-9]{1,4} )?(?:[^\W\d_][\w'’.-]{0,24}[ ]?){1,5})"
+)
+_LABELLED = re.compile(
+    r"[0-9]{1,6}[A-Za-z]?,?\s(?:[0-9]{1,4}\s)?(?:[^\W\d_][\w'’.-]{0,24}[ ,]{1,2}){1,5}[0-9]{1,5}(?!\w)"
+    r"|[A-ZÀ-Ý][\w'’.-]{1,24}(?:\s[A-ZÀ-Ý][\w'’.-]{1,24}){0,3}\s(?!(?:19|20)[0-9]{2}\b)[0-9]{1,5}[A-Za-z]?(?=[,.;]?(?:\s|$))"
+)
+_LABEL_HINTS = ("addr", "direcci", "adresse", "indirizzo", "endere", " at ", " on ", " to ", " of ", " in ", " off ")
+_NUMBER = re.compile(r"[0-9](?<![\w.$€£-][0-9])[0-9]{0,5}(?![0-9])")
+_STREET_FOLLOWS = re.compile(r"[0-9]{1,6}(?:-[0-9]{1,4})?[A-Za-z]{0,6},?\s{1,3}(?:bis\s|ter\s)?([^\W_][^\W_]*)")
+_WORD = re.compile(r"[^\W\d_]+")
+_AFTER, _BEFORE = 90, 60
+"""How far a street may stand from its number, in characters."""
+_STREETS = frozenset(_KINDS.lower().split("|"))
+_FRENCH_STREETS = frozenset(
+    {
+        "rue",
+        "avenue",
+        "av",
+        "boulevard",
+        "bd",
+        "place",
+        "allée",
+        "chemin",
+        "impasse",
+        "quai",
+        "route",
+        "cours",
+        "square",
+        "passage",
+    }
+)
+_UNITS = frozenset(
+    {"suite", "ste", "apt", "apartment", "unit", "flat", "appartement", "wohnung", "piso", "interno", "lägenhet"}
+)
+_HEADS = frozenset(
+    ["calle", "c", "avda", "avenida", "plaza", "paseo", "carrer", "rua", "rúa", "travessa", "praça", "via", "viale", "corso", "piazza", "largo", "rue", "avenue", "av", "boulevard", "allée", "chemin", "quai", "ul", "os", "ulica", "aleja", "strada", "str", "bulevardul", "улица", "ул", "проспект", "пр"]
+)
+_TAILS = tuple(
+    ["straße", "strasse", "str", "weg", "platz", "allee", "gasse", "ring", "damm", "ufer", "steig", "straat", "laan", "plein", "gracht", "kade", "dijk", "gatan", "vägen", "gata", "vei", "veien", "gade", "vej", "katu", "tie"]
+)
+_BOXES = (" box", "postfach", "apartado", "casella", "boîte", "postbus", "postboks", "apo", "fpo", "dpo")
+
+
+def detect(view: View) -> Iterator[Finding]:
+    """Postal addresses exact to the house or the box: every number looks whether a street stands around it."""
+    if not view.has_digit:
+        return
+    text, end = view.text, 0
+    for number in _NUMBER.finditer(text):
+        if number.start() < end:
+            continue
+        match = _after(text, number.start()) or _before(text, number.start())
+        if match is not None:
+            end = match.end()
+            yield _finding(match, "format", 0.85)
+    if any(box in view.lower for box in _BOXES):
+        for pattern in (_BOX, _MILITARY):
+            yield from (_finding(match, "box", 0.85) for match in pattern.finditer(text))
+    if not text.isascii():
+        yield from (_finding(match, "format", 0.8) for match in _ASIAN.finditer(text))
+    if not any(hint in view.lower for hint in _LABEL_HINTS):
+        return
+    for label in _LABEL.finditer(view.lower):
+        if match := _LABELLED.match(text, label.end()):
+            yield _finding(match, "label", 0.7)
+    for home in _AT_HOME.finditer(view.lower):
+        yield Finding(
+            type="address", start=home.start(1), end=home.end(1), detector="address", validator="label", confidence=0.7
+        )
+
+
+def _after(text: str, start: int) -> re.Match[str] | None:
+    """`12 Baker Street`, `4 bis rue de la Paix`, `7 Main, Apt. 3`."""
+    follows = _STREET_FOLLOWS.match(text, start)
+    if follows is None:
+        return None
+    first = follows[1]
+    words = {word.lower() for word in _WORD.findall(text, start, start + _AFTER)}
+    if not (
+        first[0].isupper() or first[0].isdecimal() or first.lower() in _FRENCH_STREETS or not _UNITS.isdisjoint(words)
+    ):
+        return None
+    match = None
+    if not _STREETS.isdisjoint(words):
+        match = _ENGLISH.match(text, start)
+    if match is None and not _FRENCH_STREETS.isdisjoint(words):
+        match = _FRENCH.match(text, start)
+    if match is None and not _UNITS.isdisjoint(words):
+        match = _WITH_UNIT.match(text, start)
+    return match
+
+
+def _before(text: str, start: int) -> re.Match[str] | None:
+    """`Calle Mayor 7`, `Lindenstraße 12`."""
+    if start < 4 or not (text[start - 1].isspace() or text[start - 1] in "º°."):
+        return None
+    last = text[text.rfind(" ", max(0, start - _BEFORE), start - 1) + 1 : start - 1]
+    if not (last[:1].isupper() or last.rstrip(".,º° ").endswith(_TAILS) or last[-1:] in ".,º°"):
+        return None
+    words = [word.lower() for word in _WORD.findall(text, max(0, start - _BEFORE), start)]
+    patterns = []
+    if not _HEADS.isdisjoint(words):
+        patterns.append(_ROMANCE)
+    if words and words[-1].endswith(_TAILS):
+        patterns.append(_GERMANIC)
+    for pattern in patterns:
+        for match in pattern.finditer(text, max(0, start - _BEFORE), start + 40):
+            if match.start() < start < match.end():
+                return match
+    return None
+
+
+def _finding(match: re.Match[str], validator: str, confidence: float) -> Finding:
+    return Finding(
+        type="address",
+        start=match.start(),
+        end=match.end(),
+        detector="address",
+        validator=validator,
+        confidence=confidence,
+    )

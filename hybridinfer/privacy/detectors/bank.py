@@ -1,0 +1,106 @@
+"""Bank data: IBAN (ISO 13616, mod 97), account and routing numbers beside their label, crypto wallets."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+
+from ..finding import Finding
+from .labels import labelled
+from .view import View, digits
+
+_IBAN = re.compile(r"[A-Za-z](?<![A-Za-z0-9].)[A-Za-z][0-9]{2}(?:[ -]?[A-Za-z0-9]{1,4}){3,8}(?![A-Za-z0-9])")
+_IBAN_CUE = re.compile(r"iban|account|konto|compte|cuenta|conta|rekening|rachun")
+_ACCOUNTS = (
+    "bank account", "checking account", "savings account", "account", "acct", "a/c", "sort code", "nr konta", "rachunek",
+    "rachunku", "kontonummer", "kontonr", "numéro de compte", "compte bancaire", "cuenta bancaria", "número de cuenta",
+    "cuenta", "conta corrente", "conta bancária", "rekeningnummer", "numero di conto", "conto corrente", "bban", "clabe",
+)  # fmt: skip
+_ROUTING = ("routing number", "routing", "aba routing", "aba number", "aba", "rtn", "transit number")
+_BICS = ("swift", "bic", "swift code", "bic code", "swift/bic", "bic/swift")
+_ACCOUNT_VALUE = re.compile(r"(?:[xX*•]{2,12}[- ]?)?[0-9](?:[ -]?[0-9]){5,25}(?![A-Za-z0-9])(?![.,][0-9])")
+_ROUTING_VALUE = re.compile(r"[0-9]{9}(?![0-9])")
+_BIC_VALUE = re.compile(r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?(?![A-Za-z0-9])")
+_WALLET = re.compile(
+    r"\b(?:bc1[a-z0-9]{25,59}|[13][1-9A-HJ-NP-Za-km-z]{25,34}|0x[0-9a-fA-F]{40}|[LM][1-9A-HJ-NP-Za-km-z]{33}"
+    r"|r[1-9A-HJ-NP-Za-km-z]{24,34}|addr1[a-z0-9]{50,100}|T[1-9A-HJ-NP-Za-km-z]{33})\b"
+)
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_WALLET_CUE = re.compile(
+    r"wallet|bitcoin|\bbtc\b|ethereum|\beth\b|crypto|address|litecoin|\bltc\b|ripple|\bxrp\b|cardano|tron\b"
+)
+
+
+def detect(view: View) -> Iterator[Finding]:
+    """All bank data of `view`."""
+    if not view.near:
+        return
+    for match in _IBAN.finditer(view.text):
+        yield from _iban(view, match)
+    for label, match in labelled(view, _ACCOUNTS, _ACCOUNT_VALUE):
+        if len(digits(match[0])) >= (8 if label in ("account", "cuenta") else 6):
+            yield _finding("bank_account", match.start(), match.end(), "label", 0.8)
+    for _, match in labelled(view, _ROUTING, _ROUTING_VALUE):
+        if _routing(match[0]):
+            yield _finding("bank_account", match.start(), match.end(), "aba checksum", 0.9)
+    for _, match in labelled(view, _BICS, _BIC_VALUE):
+        yield _finding("bank_account", match.start(), match.end(), "label", 0.7)
+    if view.tokens:
+        for match in _WALLET.finditer(view.text):
+            if validator := _wallet(view, match):
+                yield _finding("crypto_wallet", match.start(), match.end(), validator, 0.9)
+
+
+def is_iban(text: str) -> bool:
+    """Whether `text` has an IBAN's shape and check digits."""
+    plain = "".join(filter(str.isalnum, text)).upper()
+    if not 15 <= len(plain) <= 34:
+        return False
+    return int("".join(str(int(char, 36)) for char in plain[4:] + plain[:4])) % 97 == 1
+
+
+def _iban(view: View, match: re.Match[str]) -> Iterator[Finding]:
+    end = match.end()
+    while end > match.start():
+        piece = view.text[match.start() : end]
+        if is_iban(piece):
+            yield _finding("iban", match.start(), end, "mod 97", 0.99)
+            return
+        end = max(match.start(), piece.rfind(" ") + match.start())
+        if piece.rfind(" ") < 0:
+            break
+    plain = "".join(filter(str.isalnum, match[0]))
+    if 15 <= len(plain) <= 34 and sum(map(str.isdecimal, plain)) >= 12 and view.before(match.start(), _IBAN_CUE):
+        yield _finding("iban", match.start(), match.end(), "label", 0.7)
+
+
+def _routing(number: str) -> bool:
+    """The American Bankers Association's check digit."""
+    weights = (3, 7, 1, 3, 7, 1, 3, 7, 1)
+    return sum(weight * int(digit) for weight, digit in zip(weights, number, strict=True)) % 10 == 0
+
+
+def _wallet(view: View, match: re.Match[str]) -> str:
+    value = match[0]
+    if value[0] in "13LM" and _base58check(value):
+        return "base58check"
+    if value.startswith("bc1") and any(char.isdigit() for char in value[3:]) and not value.isalpha():
+        return "format"
+    if value.startswith(("0x", "addr1")) and len(set(value)) > 8:
+        return "format"
+    return "label" if len(set(value)) > 12 and view.before(match.start(), _WALLET_CUE) else ""
+
+
+def _base58check(text: str) -> bool:
+    number = 0
+    for char in text:
+        number = number * 58 + _BASE58.index(char)
+    if number >> 200:
+        return False
+    data = number.to_bytes(25, "big")
+    return hashlib.sha256(hashlib.sha256(data[:21]).digest()).digest()[:4] == data[21:]
+
+
+def _finding(kind: str, start: int, end: int, validator: str, confidence: float) -> Finding:
+    return Finding(type=kind, start=start, end=end, detector="bank", validator=validator, confidence=confidence)

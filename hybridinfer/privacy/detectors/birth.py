@@ -1,0 +1,45 @@
+"""Dates of birth: a date beside a word for birth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..finding import Finding
+from .view import View
+
+_CUES = (
+    "date of birth", "birth date", "birthdate", "birthday", "dob", "d.o.b", "born on", "born", "geburtsdatum", "geboren",
+    "date de naissance", "né le", "née le", "fecha de nacimiento", "nacido", "nacida", "data di nascita", "nato il", "nata il",
+    "data de nascimento", "nascido", "nascida", "geboortedatum", "data urodzenia", "urodzon", "födelsedatum", "fødselsdato",
+    "出生日期", "生年月日",
+)  # fmt: skip
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|ene|abr|ago|dic|fév|avr|mai|juin|juil|août|déc|mär|okt|dez|gen|mag|giu|lug|set|ott)[a-zéûä]{0,9}\.?"
+_DATE = re.compile(
+    r"[^\n\w]{0,6}(?:(?:is|was|on|le|el|il|am|em|the)\b[^\n\w]{1,4}){0,3}"
+    r"(?P<date>[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}(?![0-9])"
+    rf"|[0-9]{{1,2}}(?:st|nd|rd|th)?[ .]{{1,2}}(?:of |de )?{_MONTH}[ ,]{{1,2}}(?:de )?[0-9]{{4}}"
+    rf"|{_MONTH} [0-9]{{1,2}}(?:st|nd|rd|th)?,? [0-9]{{4}}"
+    r"|[0-9]{4}年[0-9]{1,2}月[0-9]{1,2}日)"
+)
+
+_YEAR = re.compile(r"[0-9](?:[0-9]{3}|[-/.][0-9])")
+
+
+def detect(view: View) -> Iterator[Finding]:
+    """Full dates after a word for birth."""
+    if _YEAR.search(view.text) is None:
+        return
+    for cue in _CUES:
+        if cue not in view.flat:
+            continue
+        for at in view.words(cue):
+            if match := _DATE.match(view.lower, at + len(cue)):
+                yield Finding(
+                    type="date_of_birth",
+                    start=match.start("date"),
+                    end=match.end("date"),
+                    detector="birth",
+                    validator="label",
+                    confidence=0.8,
+                )

@@ -1,0 +1,93 @@
+"""Keys of vendors, by format (gitleaks' rule data, see `vendors.toml`), and beside a vendor's name in an assignment."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+from ..finding import Finding
+from .text import entropy, is_placeholder
+from .view import View
+
+_ASSIGN = r"[ \t\w.-]{0,20}[\s'\"`\]]{0,3}(?:=|>|:{1,3}=|\|\||:|=>|\?=|,|\bis\b)[\x60'\"\s=]{0,5}"
+_END = r"(?![A-Za-z0-9_-])"
+_EXTRA = (
+    ("groq", ("gsk_",), r"\bgsk_[A-Za-z0-9]{40,60}", 3.5),
+    ("openrouter", ("sk-or-",), r"\bsk-or-(?:v\d-)?[a-f0-9]{32,80}", 3.0),
+    ("sk-style key", ("sk-", "sk_"), r"\bsk[-_](?:[a-z]{2,12}[-_])?[A-Za-z0-9_-]{20,200}", 3.5),
+    ("replicate", ("r8_",), r"\br8_[A-Za-z0-9]{37}", 3.0),
+    ("google oauth", ("gocspx-",), r"\bGOCSPX-[A-Za-z0-9_-]{28}", 3.0),
+    ("google refresh token", ("ya29.", "1//0"), r"\b(?:ya29\.[A-Za-z0-9_-]{20,400}|1//0[A-Za-z0-9_-]{30,150})", 3.5),
+    ("azure storage key", ("accountkey=",), r"(?i:AccountKey)=([A-Za-z0-9+/]{86}==)", 4.0),
+    ("azure sas", ("sig=",), r"[?&]sig=([A-Za-z0-9%+/=]{40,90})", 3.5),
+    ("discord bot token", (".",), r"\b[MNO][A-Za-z0-9]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}", 4.0),
+    ("telegram bot token", (":aa",), r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}", 3.5),
+    (
+        "discord webhook",
+        ("discord.com/api/webhooks", "discordapp.com/api/webhooks"),
+        r"discord(?:app)?\.com/api/webhooks/[0-9]{17,20}/[A-Za-z0-9_-]{60,80}",
+        3.0,
+    ),
+    ("twilio account", ("ac",), r"\bAC[0-9a-f]{32}", 3.0),
+    ("tailscale", ("tskey-",), r"\btskey-[a-z]{2,8}-[A-Za-z0-9]{8,24}-[A-Za-z0-9]{16,40}", 3.0),
+)
+"""Formats that the rule data lacks, from the vendors' own documentation: name, keywords, pattern, least entropy."""
+
+
+class Format(NamedTuple):
+    """One vendor's key."""
+
+    name: str
+    keywords: tuple[str, ...]
+    pattern: str
+    entropy: float
+
+
+def detect(view: View) -> Iterator[Finding]:
+    """Keys that a vendor's format or name gives away."""
+    if not view.tokens:
+        return
+    formats, labelled = _rules()
+    for rule in formats:
+        if any(keyword in view.tokens for keyword in rule.keywords):
+            for match in _compiled(rule.pattern).finditer(view.text):
+                yield from _judge(match, rule.name, rule.entropy)
+    for word, value in labelled:
+        if word in view.tokens:
+            for match in _compiled(f"(?i){re.escape(word)}{_ASSIGN}({value})").finditer(view.text):
+                if any(map(str.isdecimal, match[1])):
+                    yield from _judge(match, word, 2.5)
+
+
+def _judge(match: re.Match[str], name: str, least: float) -> Iterator[Finding]:
+    group = next((number for number in range(1, (match.re.groups or 0) + 1) if match[number] is not None), 0)
+    value = match[group]
+    if value and entropy(value) >= least and not is_placeholder(value):
+        yield Finding(
+            type="credential",
+            start=match.start(group),
+            end=match.end(group),
+            detector="credentials",
+            validator=f"format {name}",
+            confidence=0.95,
+        )
+
+
+@cache
+def _rules() -> tuple[tuple[Format, ...], tuple[tuple[str, str], ...]]:
+    data = tomllib.loads(files(__package__).joinpath("vendors.toml").read_text("utf-8"))
+    formats = [
+        Format(rule["name"], tuple(rule["keywords"]), rule["pattern"], rule.get("entropy", 2.0))
+        for rule in data["format"]
+    ]
+    formats += (Format(*extra) for extra in _EXTRA)
+    return tuple(formats), tuple(data["labelled"].items())
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(f"(?i)(?:{pattern[4:]}){_END}" if pattern.startswith("(?i)") else f"(?:{pattern}){_END}")

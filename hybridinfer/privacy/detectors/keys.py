@@ -1,0 +1,78 @@
+"""Private keys, signed tokens, credentials in addresses and headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..finding import Finding
+from .text import entropy, is_placeholder
+from .view import View
+
+_PEM = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----END)){16,20000}(?:-----END [A-Z0-9 ]{0,40}KEY(?: BLOCK)?-----)?"
+)
+_PUTTY = re.compile(r"PuTTY-User-Key-File-\d:[\s\S]{0,4000}?Private-Lines:[\s\S]{20,8000}?(?=Private-MAC|$)")
+_JWT = re.compile(r"\bey[A-Za-z0-9_-]{10,2000}\.ey[A-Za-z0-9_-]{10,8000}(?:\.[A-Za-z0-9_-]{0,2000})?")
+_JWE = re.compile(r"\bey[A-Za-z0-9_-]{10,2000}(?:\.[A-Za-z0-9_-]{0,8000}){4}")
+_URL = re.compile(r"://[^\s/:@\"'<>?#]{0,80}:([^\s/\"'<>{}$]{2,120})@[\w.\[-]")
+_HEADER = re.compile(
+    r"(?:authorization[\"']?\s{0,3}[:=,]\s{0,3}[\"'(]{0,2}(?:basic|bearer|token|digest|apikey|negotiate)?\s{0,3}|\b(?:basic|bearer)\s{1,3})"
+    r"(?P<v>[A-Za-z0-9._~+/=:-]{8,4000})",
+    re.IGNORECASE,
+)
+_CURL_USER = re.compile(
+    r"\bcurl\b[^\n]{0,400}?\s(?:-u|--user)[ =]?(?:\"([^\"\s:]{1,80}:[^\"\n]{3,120})\"|'([^'\s:]{1,80}:[^'\n]{3,120})'|([^\s\"':]{1,80}:[^\s\"']{3,120}))"
+)
+_NUGET = re.compile(r"<add\s+key=\"(?:ClearText)?Password\"\s{1,9}value=\"([^\"]{8,400})\"", re.IGNORECASE)
+_SECRET_MANIFEST = re.compile(r"kind:\s{0,3}[\"']?secret\b", re.IGNORECASE)
+_MANIFEST_VALUE = re.compile(
+    r"^[ \t]{1,8}[\w.-]{1,80}:[ \t]{1,4}[\"']?([A-Za-z0-9+/]{10,4000}={0,2})[\"']?[ \t]*$", re.MULTILINE
+)
+
+
+def detect(view: View) -> Iterator[Finding]:
+    """Secrets that their own form gives away."""
+    text, lower = view.text, view.lower
+    if "-----BEGIN" in text:
+        for match in _PEM.finditer(text):
+            yield _finding("private_key", match.start(), match.end(), "pem", 1.0)
+    if "PuTTY-User-Key" in text:
+        for match in _PUTTY.finditer(text):
+            yield _finding("private_key", match.start(), match.end(), "putty", 1.0)
+    if "ey" in view.tokens:
+        for match in (*_JWT.finditer(text), *_JWE.finditer(text)):
+            if entropy(match[0]) > 3.5 and "..." not in match[0]:
+                yield _finding("credential", match.start(), match.end(), "jwt", 0.95)
+    if "://" in text and "@" in text:
+        for match in _URL.finditer(text):
+            if not is_placeholder(match[1]):
+                yield _finding("connection_string", match.start(1), match.end(1), "url", 0.9)
+    if "authorization" in lower or "bearer" in view.tokens or "basic" in view.tokens:
+        for match in _HEADER.finditer(text):
+            value = match["v"].rstrip(".:,")
+            if _looks_random(value):
+                yield _finding("credential", match.start("v"), match.start("v") + len(value), "header", 0.9)
+    if "curl" in lower:
+        for match in _CURL_USER.finditer(text):
+            group = next(number for number in (1, 2, 3) if match[number])
+            user, _, password = match[group].partition(":")
+            if not is_placeholder(password) and not is_placeholder(user):
+                yield _finding("password", match.start(group), match.end(group), "curl", 0.9)
+    if "<add" in lower:
+        for match in _NUGET.finditer(text):
+            if not is_placeholder(match[1]) and not match[1].startswith("%"):
+                yield _finding("password", match.start(1), match.end(1), "nuget", 0.9)
+    if "secret" in lower and _SECRET_MANIFEST.search(text):
+        for match in _MANIFEST_VALUE.finditer(text):
+            if not is_placeholder(match[1]) and entropy(match[1]) > 2.8:
+                yield _finding("credential", match.start(1), match.end(1), "manifest", 0.85)
+
+
+def _looks_random(value: str) -> bool:
+    mixed = any(map(str.isdecimal, value)) or value.endswith("=")
+    return mixed and len(value) >= 8 and entropy(value) > 2.75 and not is_placeholder(value)
+
+
+def _finding(kind: str, start: int, end: int, validator: str, confidence: float) -> Finding:
+    return Finding(type=kind, start=start, end=end, detector="keys", validator=validator, confidence=confidence)

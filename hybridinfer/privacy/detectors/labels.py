@@ -1,0 +1,31 @@
+"""Values that mean something only beside their label: `MRN: 4016436`, `"patient_id": "A-77"`, `my licence number is ...`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from .view import View
+
+_LINK = re.compile(
+    r"(?:['’]?s\b)?[\s\"'*\])]{0,3}"
+    r"(?:(?:number|num|nr|no|id|code|is|was|are|nº|n°|№|of)\b[.:]?\s{0,3}|[:#=\-(\"'*|\[]\s{0,3}){0,6}",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(
+    r"[A-Za-z]{0,4}[-/ ]?(?=[A-Za-z0-9/\-]{0,8}[0-9])[A-Za-z0-9](?:[A-Za-z0-9]|[-/ .](?=[A-Z0-9\-]{0,10}[0-9])){3,26}(?![A-Za-z0-9])"
+)
+
+
+def labelled(view: View, labels: Iterable[str], value: re.Pattern[str] = _VALUE) -> Iterator[tuple[str, re.Match[str]]]:
+    """Each label that is followed by a value, and the match of the value."""
+    for label in labels:
+        if label not in view.near:
+            continue
+        for at in view.words(label):
+            end = at + len(label)
+            if view.text[end : end + 1].isalpha() and view.text[end : end + 2].lower() != "s ":
+                continue
+            link = _LINK.match(view.text, end)
+            if link is not None and (match := value.match(view.text, link.end())):
+                yield label, match

@@ -1,0 +1,87 @@
+"""Addresses of machines and places: IP, MAC, coordinates. Private and documentation ranges are nobody's."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from ..finding import Finding
+from .view import View
+
+_IPV4 = re.compile(r"[0-9](?<![\w.][0-9])(?:[0-9]{0,2}\.)(?:[0-9]{1,3}\.){2}[0-9]{1,3}(?![0-9A-Za-z_]|\.[0-9])")
+_IPV6 = re.compile(
+    r"[0-9a-fA-F:](?<![\w:][0-9a-fA-F:])[0-9a-fA-F]{0,4}:(?:[0-9a-fA-F]{0,4}:){1,6}[0-9a-fA-F]{0,4}(?![\w:])"
+)
+_MAC = re.compile(
+    r"[0-9a-fA-F](?<![\w:.-].)[0-9a-fA-F](?:([:-])[0-9a-fA-F]{2}(?:\1[0-9a-fA-F]{2}){4}|[0-9a-fA-F]{2}\.[0-9a-fA-F]{4}\.[0-9a-fA-F]{4})(?![\w:-])"
+)
+_COLONS = re.compile(r":[0-9a-fA-F]{0,4}:[0-9a-fA-F:]")
+_HYPHENS = re.compile(r"-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-|\.[0-9a-fA-F]{4}\.")
+_DEGREES = re.compile(r"\.[0-9]{4}")
+_VERSION = re.compile(r"(?:version|ver|v|release|build|section|chapter|§)[ .:=]*$")
+_GEO = re.compile(
+    r"[-+]?[0-9](?<![\w.][-+0-9])[0-9]{0,2}\.[0-9]{4,15}°?\s?[NSns]?\s?[,;/]\s?[-+]?[0-9]{1,3}\.[0-9]{4,15}(?![0-9])"
+)
+_GEO_CUE = re.compile(
+    r"lat|lon|lng|gps|geo|coord|location|position|located|live|home|map|standort|ubicaci|posizione|position"
+)
+_NOBODYS = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+            *("192.168.0.0/16", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "255.0.0.0/8"),
+            *("1.1.1.1/32", "1.0.0.1/32", "8.8.8.8/32", "8.8.4.4/32", "9.9.9.9/32"),
+            *("::/127", "fc00::/7", "fe80::/10", "ff00::/8", "2001:db8::/32"),
+        ),
+    )
+)
+"""Private, documentation and multicast ranges, netmasks, public resolvers: they tell nothing of a person."""
+_CUE = re.compile(r"\bip\b|addr|host|server|client|login|logged|from|src|source|remote|node|ping|connect|network")
+
+
+def detect(view: View) -> Iterator[Finding]:
+    """Public addresses of machines, hardware addresses and exact coordinates."""
+    if not view.has_digit:
+        return
+    if view.text.count(".") >= 3:
+        for match in _IPV4.finditer(view.text):
+            if _is_public(match[0]) and not _is_version(view, match):
+                yield _finding("ip_address", match, "format", 0.85)
+    has_colons = _COLONS.search(view.text) is not None
+    if has_colons:
+        for match in _IPV6.finditer(view.text):
+            if len(match[0]) >= 6 and _is_public(match[0]):
+                yield _finding("ip_address", match, "format", 0.85)
+    if has_colons or _HYPHENS.search(view.text):
+        for match in _MAC.finditer(view.text):
+            if len(set(match[0].lower()) - set(":-.")) > 2:
+                yield _finding("mac_address", match, "format", 0.9)
+    if _DEGREES.search(view.text):
+        for match in _GEO.finditer(view.text):
+            if view.before(match.start(), _GEO_CUE, width=60):
+                yield _finding("geo", match, "label", 0.7)
+
+
+def _is_public(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if address.version == 6 and not any(map(str.isdecimal, text)):
+        return False
+    return not any(address in net for net in _NOBODYS if net.version == address.version)
+
+
+def _is_version(view: View, match: re.Match[str]) -> bool:
+    """`1.4.12.3` may be a release: small numbers need a word that speaks of machines."""
+    if view.before(match.start(), _VERSION, width=12):
+        return True
+    return max(map(int, match[0].split("."))) < 30 and not view.before(match.start(), _CUE)
+
+
+def _finding(kind: str, match: re.Match[str], validator: str, confidence: float) -> Finding:
+    return Finding(
+        type=kind, start=match.start(), end=match.end(), detector="network", validator=validator, confidence=confidence
+    )

@@ -1,0 +1,208 @@
+"""Passwords and keys told by their label: in code, configuration, shells, markup, and in plain sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..finding import Finding
+from .text import entropy, is_placeholder
+from .view import View
+
+_KEY = re.compile(
+    r"passw(?:or)?ds?|passwd|passphrases?|passcodes?|pwd|(?<![a-z])pass(?![a-z])|pass(?=[_=:])|secrets?|tokens?|api[_\- ]?keys?|auth[_\- ]?keys?|credentials?|creds?\b"
+    r"|(?:private|access|encryption|signing|account|shared|master|license|licence|storage|subscription|deploy|publishable|service)[_\- ]?keys?|(?<![a-z])key(?=[\"']?\s?[:=]+\s?[\"'])"
+    r"|(?<![a-z])auth(?=[\"'_]?\s?[:=])|cookie|session[_\- ]?(?:id|key)|(?<![a-z])salt(?=[\"']?\s?[:=])|(?<![a-z])pin(?=\s(?:code|number|is)|[:=])|(?<![a-z])otp\b"
+    r"|kennwort|passwort|contraseñas?|clave|has[lł]o|mot de passe|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호"
+)
+_HINTS = (
+    "pass", "pwd", "secret", "token", "key", "cred", "auth", "cookie", "session", "salt", "pin", "otp", "kennwort", "contraseñ",
+    "clave", "haslo", "hasło", "mot de", "senha", "wachtwoord", "lösenord", "adgangskode", "salasana", "parola", "şifre",
+    "пароль", "密码", "口令", "パスワード", "비밀번호",
+)  # fmt: skip
+_PASSWORD = re.compile(
+    r"pass|pwd|kennwort|contraseñ|clave|has[lł]o|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호|pin|cred|otp"
+)
+_LINK = re.compile(
+    r"(?P<rest>[A-Za-z0-9_\-]{0,24})[\"'`\])]{0,3}"
+    r"(?:[ \t]{0,8}(?P<op>:=|=>|===?|!==?|\?=|\|\|=|=|:|\(|>|：)[ \t]{0,8}(?:\n[ \t]{0,8})?"
+    r"|(?P<verb>\s{1,3}(?:(?:is|was|are|as|to|of|es|ist|est|è|é|war|lautet)(?:\s(?:now|still|just|set\sto|currently|called|reset\sto|changed\sto))?[:\s]\s{0,3})?))"
+    r"(?:(?:basic|bearer|token)\s{1,3})?(?:[ubrf@]{0,2}(?P<quote>\\?[\"'`“‘]))?",
+    re.IGNORECASE,
+)
+_BARE = re.compile(r"[^\s\"'`,;<>{}()\[\]|\\“”‘’]{4,400}")
+_QUOTED = re.compile(r"[^\"'`\n“”‘’]{3,400}")
+_LEAD = 16
+"""The most characters of a label before its hint: `subscription-key`."""
+_CLOSING = {"“": "”", "‘": "’"}
+_IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)*[!?]?")
+_WORDS = re.compile(r"[A-Za-z]+(?:[_\-. /:][A-Za-z]+)*")
+_REFERENCE = re.compile(
+    r"https?://|[/@$&%~]|\.{1,2}/|--|file:|env[.:]|os\.|process\.|self\.|this\.|config[.\[]|arn:|vault:|secretref|projects/"
+)
+_SIGN = re.compile(r"[!@#$%^&*+=?~]")
+_ENVIRONMENT = re.compile(r"(?:^|\n)[ \t#/*;>-]{0,12}(?:export|set|env|-e|--env|\$env:)?[ \t]{0,3}[\w.-]{0,60}$")
+_NAME_OF_VALUE = re.compile(
+    r"pass|pwd|secret|token|key|user|name|value|string|config|input|field|data|text|var|arg|param|hash|enter|none|null|true|false|get|set"
+)
+_USER_PAIR = re.compile(
+    r"(?:user(?:name)?|login|log(?:ged)? in|sign in|cred(?:ential)?s?|account)\b[^\n]{0,24}?[:\s(]\s?(?P<user>[\w.@-]{2,40})\s?(?:/|:|\s(?:and|with|y|und|et)\s)\s?(?:password\s|pass\s|pw\s)?(?P<v>[^\s\"',;<>(){}]{6,60})",
+    re.IGNORECASE,
+)
+
+
+def detect(view: View) -> Iterator[Finding]:
+    """Values that stand where a password or a key stands, and look like one."""
+    for key in _keys(view.lower):
+        link = _LINK.match(view.text, key.end())
+        if link is None:
+            continue
+        quote = (link["quote"] or "").lstrip("\\")
+        value = (_QUOTED if quote else _BARE).match(view.text, link.end())
+        if value is None:
+            continue
+        if quote and view.text[value.end() : value.end() + 1] not in (_CLOSING.get(quote, quote), "\\"):
+            continue
+        candidate = _Candidate(view, key, link, quote, value)
+        if candidate.is_secret():
+            start, end = candidate.span()
+            is_password = _PASSWORD.search(key[0]) is not None
+            yield Finding(
+                type="password" if is_password else "credential",
+                start=start,
+                end=end,
+                detector="passwords",
+                validator="sentence" if candidate.in_prose else "assignment",
+                confidence=0.7,
+            )
+
+
+def _keys(lower: str) -> Iterator[re.Match[str]]:
+    """Every label in `lower`: the hints find the places, which is much cheaper than the expression."""
+    places: set[int] = set()
+    for hint in _HINTS:
+        at = lower.find(hint)
+        while at >= 0:
+            places.add(at)
+            at = lower.find(hint, at + len(hint))
+    end = 0
+    for place in sorted(places):
+        if place >= end and (key := _KEY.search(lower, max(end, place - _LEAD), place + _LEAD)):
+            end = max(key.end(), place + 1)
+            yield key
+
+
+class _Candidate:
+    """One label with the value after it, and the questions that tell a secret from a mere mention."""
+
+    def __init__(self, view: View, key: re.Match[str], link: re.Match[str], quote: str, value: re.Match[str]) -> None:
+        self._view = view
+        self._start = value.start()
+        self._op = (link["op"] or "").strip()
+        self._quoted = bool(quote)
+        text = value[0]
+        self.in_prose = not self._op
+        self._value = text if quote else text.rstrip(".:!?" if self.in_prose else ":")
+        start = key.start()
+        while (
+            start > 0 and key.start() - start < 40 and (view.text[start - 1].isalnum() or view.text[start - 1] in "_.-")
+        ):
+            start -= 1
+        self._key_start = start
+        self._key = view.text[start : key.end()] + link["rest"]
+        self._is_password = _PASSWORD.search(key[0]) is not None
+        self._before = view.text[max(0, start - 2) : start]
+        self._digits = sum(map(str.isdecimal, self._value))
+        self._letters = sum(map(str.isalpha, self._value))
+
+    def span(self) -> tuple[int, int]:
+        """Where the value stands."""
+        return self._start, self._start + len(self._value)
+
+    def is_secret(self) -> bool:
+        """Whether the value looks like a secret in this kind of place."""
+        value = self._value
+        if len(value) < 4 or is_placeholder(value) or _REFERENCE.match(value.lower()):
+            return False
+        if self._op == ">" and not self._before.endswith("<"):
+            return False
+        if self._op == "(" and not self._quoted:
+            return False
+        if self.in_prose and not self._quoted:
+            return self._is_flag() or self._is_told()
+        return self._is_literal() if self._quoted else self._is_bare()
+
+    def _is_flag(self) -> bool:
+        """`--password hunter2`."""
+        return self._before == "--" and not value_is_option(self._value) and self._digits > 0
+
+    def _is_told(self) -> bool:
+        """`the password is hunter2`: letters with digits or signs, no ordinary word."""
+        value = self._value
+        if self._digits and self._letters:
+            return (
+                len(value) >= 6
+                and entropy(value) > 2.2
+                and not value.lower().startswith(("http", "sha", "md5", "base64", "v1", "v2"))
+            )
+        return (
+            self._is_password
+            and len(value) >= 6
+            and self._letters > 2
+            and _SIGN.search(value[1:]) is not None
+            and "=" not in value
+        )
+
+    def _is_literal(self) -> bool:
+        """`password = "hunter2"`."""
+        value = self._value
+        if " " in value.strip():
+            return self._is_password and "phrase" in self._key.lower() and value.count(" ") <= 8 and not self.in_prose
+        if self._digits == 0 and _WORDS.fullmatch(value) and (not value.isalpha() or not self._is_password):
+            return not self._is_password and value.isalpha() and len(value) >= 16 and entropy(value) > 3.7
+        if self._is_password:
+            return not self.in_prose or self._digits > 0 or _SIGN.search(value) is not None
+        return len(value) >= 8 and self._digits > 0 and self._letters > 0 and entropy(value) >= 2.8
+
+    def _is_bare(self) -> bool:
+        """`PASSWORD=hunter2`."""
+        value = self._value
+        if self._op in ("==", "===", "!=", "!==", "=>") or "(" in value:
+            return False
+        if _IDENTIFIER.fullmatch(value) and (self._digits == 0 or ("." in value and entropy(value) < 3.3)):
+            return self._is_environment() and self._is_word_secret()
+        if self._digits and self._letters:
+            return len(value) >= 6 and entropy(value) > 2.2
+        if len(value) >= 8 and self._letters and _SIGN.search(value):
+            return True
+        return (
+            self._is_password
+            and self._digits >= 4
+            and value.isdecimal()
+            and ("pin" in self._key.lower() or self._digits >= 6)
+        )
+
+    def _is_environment(self) -> bool:
+        """`DB_PASSWORD=...` or `password: ...` at the beginning of a line, and nothing after it."""
+        after = self._view.text[self._start + len(self._value) : self._start + len(self._value) + 1]
+        before = self._view.text[max(0, self._key_start - 20) : self._key_start]
+        at_start = (
+            self._key_start == 0 or _ENVIRONMENT.search("\n" + before if self._key_start <= 20 else before) is not None
+        )
+        return (at_start or self._key.isupper()) and after in ("", "\n", "\r", " ")
+
+    def _is_word_secret(self) -> bool:
+        value = self._value
+        return (
+            self._op in ("=", ":")
+            and "." not in value
+            and 6 <= len(value) <= 64
+            and entropy(value) >= 2.2
+            and (self._is_password or "secret" in self._key.lower() or "token" in self._key.lower())
+            and _NAME_OF_VALUE.search(value.lower()) is None
+        )
+
+
+def value_is_option(value: str) -> bool:
+    """`-x`, `--file`, `$VAR`: the next argument of a command, no value."""
+    return value.startswith(("-", "$"))

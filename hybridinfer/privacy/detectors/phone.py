@@ -1,0 +1,78 @@
+"""Phone numbers: international ones, those beside a word for phone, and national ones in a phone's own grouping."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..finding import Finding
+from .view import View, digits
+
+_CUE = re.compile(
+    r"phone|\btel\b|tel[.:]|telef|teléf|tfno|téléph|\bcall|mobile|mobil|móvil|\bcell|cellul|celular|\bfax|contact|whatsapp|\bring\b|text (?:me|him|her|us)"
+    r"|\bsms\b|hotline|helpline|reach (?:me|him|her|us)|\bext\b|\bdial|☎|📞|📱|\bkom\.|handy|rufnummer|telefon|numéro|número|numero|answering|messages? to|desk:|office:|home:|work:|cell:|電話|电话|手机|전화|тел"
+)
+_NOT_CUE = re.compile(
+    r"(?:order|invoice|ticket|case|ref|reference|tracking|isbn|issn|doi|sku|serial|part|model|version|port|pid|id|zip|acct|account|transaction|timestamp)\s*(?:number|no\.?|#|id)?\s*[:#=]?\s*$"
+)
+_DATE = re.compile(
+    r"(?:19|20)[0-9]{2}[-/. ][0-9]{1,2}[-/. ][0-9]{1,2}|[0-9]{1,2}[-/. ][0-9]{1,2}[-/. ](?:19|20)?[0-9]{2}(?![0-9]|[-/.][0-9])(?=$| [0-9]{1,2}$)|(?:19|20)[0-9]{2}\s?[-/]\s?(?:19|20)[0-9]{2}(?![0-9])"
+)
+_NORTH_AMERICA = re.compile(r"(?:\+?1[ .-]?)?\(?[2-9][0-9]{2}(?:\)[ .-]?|[ .-])[0-9]{3}[ .-][0-9]{4}")
+_NORTH_AMERICA_LOOSE = re.compile(r"(?:\+?1[ .-]?)?\(?[0-9]{3}(?:\)[ .-]?|[.-])[0-9]{3}[.-][0-9]{4}")
+_NATIONAL = re.compile(
+    r"\(?0[1-9][0-9]{0,4}\)?(?:[ ./-]{1,2}[0-9]{2,8}){1,5}|0[1-9](?:[ .-][0-9]{2}){4}|[6-9][0-9]{2}(?: [0-9]{3}){2}|[6-9][0-9]{2}(?: [0-9]{2}){3}"
+)
+_SEPARATOR = re.compile(r"[ .()/-]")
+_FICTION = re.compile(r"555[ .-]?01[0-9]{2}$")
+"""The range that the North American plan keeps for fiction."""
+
+
+def detect(view: View) -> Iterator[Finding]:
+    """All phone numbers of `view` but the fictitious ones."""
+    for match in view.numbers:
+        validator, confidence = _judge(view, match)
+        if validator:
+            yield Finding(
+                type="phone",
+                start=match.start(),
+                end=match.end(),
+                detector="phone",
+                validator=validator,
+                confidence=confidence,
+            )
+
+
+def _judge(view: View, match: re.Match[str]) -> tuple[str, float]:
+    text = match[0]
+    number = digits(text)
+    international = text.startswith(("+", "(+", "00"))
+    if not 7 <= len(number) <= 15 or len(set(number)) < 3 or _FICTION.search(text):
+        return "", 0.0
+    if international and _possible(text, number):
+        return "libphonenumber", 0.95
+    if _DATE.match(text) or view.before(match.start(), _NOT_CUE, width=25):
+        return "", 0.0
+    if view.before(match.start(), _CUE, width=40):
+        return "label", 0.85
+    if _NORTH_AMERICA.fullmatch(text) or _NORTH_AMERICA_LOOSE.fullmatch(text):
+        return "format", 0.75
+    if 9 <= len(number) <= 12 and _NATIONAL.fullmatch(text) and not _is_round(number):
+        return "format", 0.6
+    return "", 0.0
+
+
+def _is_round(number: str) -> bool:
+    """`640 000 000` is an amount."""
+    return number.endswith("000")
+
+
+def _possible(text: str, number: str) -> bool:
+    """Whether the country and the length fit, by libphonenumber's metadata."""
+    import phonenumbers
+
+    try:
+        parsed = phonenumbers.parse("+" + number.removeprefix("00") if text.startswith("00") else text, None)
+    except phonenumbers.NumberParseException:
+        return False
+    return phonenumbers.is_possible_number(parsed)
