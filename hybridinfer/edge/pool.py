@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import ModelError
 from .convert import Conversion
 from .engine import Engine, Loaded
 from .session import Session
@@ -85,15 +86,19 @@ def load(model: Model, store: Store, *, threads: int, pull: bool) -> Loaded:
     if conversion is None or not conversion.exists:
         file, conversion = store.verified(model)
         conversion.make(file)
+        return _loaded(Session(conversion, threads=threads), Vocabulary.of(file))
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="load") as executor:
+        check = executor.submit(store.verified, model)
+        vocabulary = executor.submit(Vocabulary.of, store.file(model))
         session = Session(conversion, threads=threads)
-    else:
-        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="load") as executor:
-            check = executor.submit(store.verified, model)
-            vocabulary = executor.submit(Vocabulary.of, store.file(model))
-            session = Session(conversion, threads=threads)
-            check.result()
-            return Loaded(session=session, vocabulary=vocabulary.result())
-    return Loaded(session=session, vocabulary=Vocabulary.of(file))
+        check.result()
+        return _loaded(session, vocabulary.result())
+
+
+def _loaded(session: Session, vocabulary: Vocabulary) -> Loaded:
+    if vocabulary.tokenizer.size > session.vocabulary:  # the runtime would read beyond the embedding's end
+        raise ModelError("the model's tokenizer has more tokens than the model; use a complete GGUF file")
+    return Loaded(session=session, vocabulary=vocabulary)
 
 
 POOL = Pool()

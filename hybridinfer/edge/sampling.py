@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     Logits = NDArray[np.float32]
 
+_GREEDY_BELOW = 1e-4  # dividing by less overflows, and changes nothing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -39,7 +41,7 @@ class Sampler:
         import numpy as np
 
         sampling = self._sampling
-        if sampling.temperature <= 0 or sampling.top_k == 1:
+        if sampling.temperature < _GREEDY_BELOW or sampling.top_k == 1:
             return int(logits.argmax())
         tokens = np.arange(len(logits))
         if 0 < sampling.top_k < len(logits):

@@ -23,9 +23,7 @@ TOKENS = tuple(np.random.default_rng(0).integers(5, 250, 150).tolist())
 @pytest.mark.parametrize(
     ("architecture", "tied"), [("llama", True), ("llama", False), ("qwen2", True)], ids=["llama", "untied", "qwen2"]
 )
-def test_the_graph_computes_what_the_plain_forward_pass_computes(
-    tmp_path: Path, architecture: str, tied: bool
-) -> None:
+def test_the_graph_computes_what_the_plain_forward_pass_computes(tmp_path: Path, architecture: str, tied: bool) -> None:
     """The int8 graph's logits agree with float32 numpy at every position, over more than one prefill chunk."""
     file = tiny.write(tmp_path / "tiny.gguf", architecture, tied=tied)
     conversion = Conversion.of(tmp_path, checksum.sha256(file))
@@ -39,7 +37,7 @@ def test_the_graph_computes_what_the_plain_forward_pass_computes(
 
 def test_long_rotary_factors_are_honoured(tmp_path: Path) -> None:
     """Linear scaling by 4 puts position 4 where position 1 was."""
-    file = tiny.write(tmp_path / "tiny.gguf", **{"rope__scaling__type": "linear", "rope__scaling__factor": 4.0})
+    file = tiny.write(tmp_path / "tiny.gguf", rope__scaling__type="linear", rope__scaling__factor=4.0)
     plain = tiny.write(tmp_path / "plain.gguf")
     from hybridinfer.edge.hyper import Hyper
 
@@ -125,9 +123,7 @@ def test_two_processes_convert_once(tmp_path: Path, tiny_gguf: Path) -> None:
     """Of several processes that want the same model, one converts and all find it whole."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    children = [
-        context.Process(target=_convert, args=(tmp_path / "converted", tiny_gguf, results)) for _ in range(3)
-    ]
+    children = [context.Process(target=_convert, args=(tmp_path / "converted", tiny_gguf, results)) for _ in range(3)]
     for child in children:
         child.start()
     worked = [results.get(timeout=60)[1] for _ in children]
