@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,10 @@ from .targets.base import TargetContext
 
 if TYPE_CHECKING:
     from .budget.ledger import Ledger
+    from .observe.hooks import Hook
     from .signals.base import Signal
     from .targets.base import Target
+    from .types import Request
 
 logger = logging.getLogger("hybridinfer")
 
@@ -38,6 +40,7 @@ def equip(
     targets: Mapping[str, Target],
     own_signals: Mapping[str, Signal],
     ledger: Ledger | None,
+    hooks: Sequence[Hook],
     environ: Mapping[str, str],
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
@@ -53,7 +56,7 @@ def equip(
         policy=loaded,
         digest=digest(loaded),
         infos={name: target.info for name, target in built.items()},
-        count_tokens=lambda name, request: built[name].count_tokens(request),
+        count_tokens=lambda name, request: _count(built[name], request),
         count_text=lambda name, text: _count_text(built[name], text),
         prices=PriceBook(loaded),
         breakers={
@@ -70,8 +73,10 @@ def equip(
         runtime=runtime,
         targets={name: Guarded(target, loaded) for name, target in built.items()},
         signals=signals.build(loaded, own_signals),
-        ledger=ledger if ledger is not None else open_ledger(loaded),
+        quick_signals=not own_signals and signals.all_built_in(loaded),
+        ledger=ledger if ledger is not None else open_ledger(loaded, environ=environ),
         sleep=sleep,
+        hooks=tuple(hooks),
     )
 
 
@@ -95,6 +100,8 @@ def build_targets(policy: Policy, environ: Mapping[str, str], own: Mapping[str, 
     built: dict[str, Target] = {}
     for name, block in policy.targets.items():
         target = own[name] if name in own else _replicated(policy, name, environ)
+        if target.info.name != name:  # the lock judges a target by its own name
+            raise ConfigurationError(f"target {name!r} calls itself {target.info.name!r}; both names must be the same")
         limited = (block.max_concurrency, block.requests_per_minute, block.tokens_per_minute) != (None, None, None)
         built[name] = LimitedTarget(target, block) if limited else target
     return built
@@ -109,7 +116,18 @@ def _replicated(policy: Policy, name: str, environ: Mapping[str, str]) -> Target
     return ReplicatedTarget([targets.build(one, context) for one in blocks], policy.resilience.circuit_breaker)
 
 
+def _count(target: Target, request: Request) -> int:
+    """The target's own count; where it fails, an upper bound, so that one broken counter costs nobody an answer."""
+    try:
+        return target.count_tokens(request)
+    except Exception as error:  # noqa: BLE001 - a target may be anybody's code
+        logger.error("target %s: counting tokens raised %s", target.info.name, type(error).__name__)  # noqa: TRY400 - no content
+        from .tokens import count_request
+
+        return count_request(request, target.info.model, dialect="anthropic")
+
+
 def _count_text(target: Target, text: str) -> int:
     from .types import Message, Request, Text
 
-    return target.count_tokens(Request(messages=(Message(role="assistant", parts=(Text(text=text),)),)))
+    return _count(target, Request(messages=(Message(role="assistant", parts=(Text(text=text),)),)))

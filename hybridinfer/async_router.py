@@ -12,13 +12,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
+from weakref import ref
 
 from .commands import Result
 from .driver import Drive, Equipment
-from .errors import HybridinferError, RequestError
-from .observe.hooks import Hook, tell
+from .errors import ConfigurationError
 from .options import Messages, build_request
 from .types import End, Request, Response, StreamEvent, TextDelta, Usage
+from .underway import UnderWay
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from .budget.ledger import Ledger
     from .chat import AsyncChat
+    from .observe.hooks import Hook
     from .policy.model import Policy
     from .receipt import Decision, Receipt
     from .resilience.breaker import Health
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from .targets.base import Target
 
 logger = logging.getLogger("hybridinfer")
+
+BOOKINGS = 5.0
+"""Seconds that closing waits for entries the ledger has not taken yet."""
 
 
 class AsyncRouter:
@@ -69,6 +74,7 @@ class AsyncRouter:
             targets=targets or {},
             own_signals=signals or {},
             ledger=ledger,
+            hooks=hooks,
             environ=os.environ if environ is None else environ,
             clock=clock,
             sleep=sleep,
@@ -76,7 +82,7 @@ class AsyncRouter:
             now=lambda: datetime.now(UTC),
             new_id=new_id,
         )
-        self._hooks = tuple(hooks)
+        self._under_way = UnderWay()
 
     @classmethod
     def from_policy(cls, policy: str | Path | Mapping[str, Any] | Policy, **options: Any) -> Self:
@@ -97,12 +103,13 @@ class AsyncRouter:
 
         Raises a `RequestError` (with `.receipt`) when nobody answered.
         """
-        drive = Drive(self._equipment, build_request(messages, options), hold=True)
+        request = build_request(messages, options)
+        one = _Open(Drive(self._equipment, request, hold=True), self._until(request))
+        self._under_way.enter(one)
         try:
-            return self._response(await drive.complete())
-        except RequestError as error:
-            self._told(error.receipt)
-            raise
+            return _response(await one.drive.complete())
+        finally:
+            self._under_way.leave(one)
 
     def stream(self, messages: Messages, **options: Any) -> AsyncStream:
         """Answer piece by piece. Options as in `complete`.
@@ -124,11 +131,13 @@ class AsyncRouter:
         """Load now what the first requests would load. Returns what is not ready: target -> why."""
         targets = self._equipment.targets
         ends = await asyncio.gather(*(target.warmup() for target in targets.values()), return_exceptions=True)
-        failed = {name: end for name, end in zip(targets, ends, strict=True) if end is not None}
-        for end in failed.values():
-            if not isinstance(end, (HybridinferError, Exception)):
+        failed: dict[str, str] = {}
+        for name, end in zip(targets, ends, strict=True):
+            if isinstance(end, Exception):
+                failed[name] = str(end) or type(end).__name__
+            elif end is not None:
                 raise end
-        return {name: str(end) or type(end).__name__ for name, end in failed.items()}
+        return failed
 
     def health(self) -> Mapping[str, Health]:
         """The circuit breaker of each target."""
@@ -142,10 +151,24 @@ class AsyncRouter:
         return AsyncChat(self)
 
     async def aclose(self) -> None:
-        """Free targets and ledger. Requests under way should be done."""
-        for target in self._equipment.targets.values():
-            await target.aclose()
-        await self._equipment.ledger.aclose()
+        """Refuse new requests, wait for those under way (at most to their deadlines), free targets and ledger.
+
+        A stream that nobody reads any more is stopped. A second call does nothing.
+        """
+        if self._under_way.closed:
+            return
+        await self._under_way.drain()
+        equipment = self._equipment
+        closing = [target.aclose() for target in equipment.targets.values()]
+        ends = list(await asyncio.gather(*closing, return_exceptions=True))
+        if equipment.bookings:
+            await asyncio.wait(equipment.bookings, timeout=BOOKINGS)
+        ends += await asyncio.gather(equipment.ledger.aclose(), return_exceptions=True)
+        for name, end in zip([*equipment.targets, "(ledger)"], ends, strict=True):
+            if isinstance(end, Exception):
+                logger.warning("closing %s raised %s", name, type(end).__name__)
+            elif end is not None:
+                raise end
 
     async def __aenter__(self) -> Self:
         return self
@@ -155,24 +178,29 @@ class AsyncRouter:
     ) -> None:
         await self.aclose()
 
-    def _drive(self, request: Request, *, hold: bool) -> Drive:
-        return Drive(self._equipment, request, hold=hold)
+    def _drive(self, request: Request) -> Drive:
+        return Drive(self._equipment, request, hold=False)
 
-    def _response(self, result: Result) -> Response:
-        answer = result.answer
-        self._told(result.receipt)
-        return Response(
-            text=answer.text,
-            receipt=result.receipt,
-            tool_calls=answer.tool_calls,
-            finish_reason=answer.finish_reason,
-            usage=answer.usage or Usage(),
-            model=answer.model,
-            logprobs=answer.logprobs,
-        )
+    def _until(self, request: Request) -> float:
+        seconds = self.policy.resilience.deadline if request.timeout is None else request.timeout
+        return asyncio.get_running_loop().time() + seconds
 
-    def _told(self, receipt: Receipt) -> None:
-        tell(receipt, self._hooks)
+
+class _Open:
+    """One request under way; see `underway.Pending`. `stream`: who reads it, where it is streamed."""
+
+    def __init__(self, drive: Drive, until: float = 0.0, stream: AsyncStream | None = None) -> None:
+        self.drive = drive
+        self.until = until
+        self.idle_since: float | None = None
+        self.response: Response | None = None
+        self._stream = None if stream is None else ref(stream)  # weak: a stream that is dropped shall go
+
+    async def aclose(self) -> None:
+        """Stop the stream; whoever waits for a whole answer holds the task himself."""
+        stream = None if self._stream is None else self._stream()
+        if stream is not None:
+            await stream.aclose()
 
 
 class AsyncStream:
@@ -180,34 +208,41 @@ class AsyncStream:
 
     def __init__(self, router: AsyncRouter, request: Request) -> None:
         self._router = router
-        self._events = self._run(request)
-        self._response: Response | None = None
-        self._receipt: Receipt | None = None
+        self._open = _Open(router._drive(request), stream=self)  # noqa: SLF001 - one module, two classes
+        self._events = _events(router, request, self._open)
+        self._cut = False
 
-    def __aiter__(self) -> AsyncIterator[StreamEvent]:
-        return self._events
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StreamEvent:
+        try:
+            return await anext(self._events)
+        except StopAsyncIteration:
+            if self._cut:
+                raise ConfigurationError("the router was closed before this stream was read to its end") from None
+            raise
 
     @property
-    async def text_stream(self) -> AsyncIterator[str]:
-        """Only the text, piece by piece."""
-        async for event in self._events:
-            if isinstance(event, TextDelta):
-                yield event.text
+    def text_stream(self) -> AsyncIterator[str]:
+        """Only the text, piece by piece. After a `Reset` it begins anew: use the events where that can happen."""
+        return _Texts(self)
 
     @property
     def response(self) -> Response:
         """The whole answer; there after the `End` event."""
-        if self._response is None:
+        if self._open.response is None:
             raise RuntimeError("the stream is not at its end; iterate it first")
-        return self._response
+        return self._open.response
 
     @property
     def receipt(self) -> Receipt | None:
         """The receipt; None until the stream has ended, well or badly."""
-        return self._receipt
+        return self._open.drive.receipt
 
     async def aclose(self) -> None:
-        """Stop: the upstream call is closed and what is owed is booked."""
+        """Stop: the upstream call is closed and what is owed is booked. RuntimeError while another task is reading."""
+        self._cut = self._router._under_way.closed and self._open.response is None  # noqa: SLF001
         await self._events.aclose()
 
     async def __aenter__(self) -> Self:
@@ -218,22 +253,53 @@ class AsyncStream:
     ) -> None:
         await self.aclose()
 
-    async def _run(self, request: Request) -> AsyncGenerator[StreamEvent, None]:
-        drive = self._router._drive(request, hold=False)  # noqa: SLF001 - one module, two classes
-        pieces = drive.events()
-        try:
-            async for piece in pieces:
-                yield piece
-            assert drive.result is not None
-            self._response = self._router._response(drive.result)  # noqa: SLF001
-            self._receipt = drive.result.receipt
-            yield End(response=self._response)
-        except RequestError as error:
-            self._receipt = error.receipt
-            self._router._told(error.receipt)  # noqa: SLF001
-            raise
-        finally:
-            await pieces.aclose()
+
+async def _events(router: AsyncRouter, request: Request, one: _Open) -> AsyncGenerator[StreamEvent, None]:
+    one.until = router._until(request)  # noqa: SLF001
+    under_way = router._under_way  # noqa: SLF001
+    under_way.enter(one)
+    clock = asyncio.get_running_loop().time
+    pieces = one.drive.events()
+    try:
+        async for piece in pieces:
+            one.idle_since = clock()
+            yield piece
+            one.idle_since = None
+        assert one.drive.result is not None
+        one.response = _response(one.drive.result)
+        yield End(response=one.response)
+    finally:
+        await pieces.aclose()
+        under_way.leave(one)
+
+
+class _Texts:
+    """The text of a stream's events. A class, as a generator left halfway would need a task to be closed."""
+
+    def __init__(self, stream: AsyncStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        while True:
+            event = await anext(self._stream)
+            if isinstance(event, TextDelta):
+                return event.text
+
+
+def _response(result: Result) -> Response:
+    answer = result.answer
+    return Response(
+        text=answer.text,
+        receipt=result.receipt,
+        tool_calls=answer.tool_calls,
+        finish_reason=answer.finish_reason,
+        usage=answer.usage or Usage(),
+        model=answer.model,
+        logprobs=answer.logprobs,
+    )
 
 
 def new_id() -> str:

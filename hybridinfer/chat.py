@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .dialects.openai_answers import openai_chunks, openai_chunks_async, openai_completion
 from .dialects.tools import parse_tool_choice
-from .receipt import OnInterrupt
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,11 +23,10 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
     from .async_router import AsyncRouter, AsyncStream
+    from .policy.model import Policy
     from .receipt import Receipt
     from .router import Router, Stream
     from .types import Response
-
-_NO_RESET: OnInterrupt = "error"
 
 
 class Chat:
@@ -62,7 +60,8 @@ class Completions:
         del model
         ours, include_usage = _options(options)
         if stream:
-            return CompletionStream(self._router.stream(messages, **_never_reset(ours)), include_usage=include_usage)
+            events = self._router.stream(messages, **_never_reset(ours, self._router.policy))
+            return CompletionStream(events, include_usage=include_usage)
         return _completion(self._router.complete(messages, **ours))
 
 
@@ -79,7 +78,7 @@ class AsyncCompletions:
         del model
         ours, include_usage = _options(options)
         if stream:
-            events = self._router.stream(messages, **_never_reset(ours))
+            events = self._router.stream(messages, **_never_reset(ours, self._router.policy))
             return AsyncCompletionStream(events, include_usage=include_usage)
         return _completion(await self._router.complete(messages, **ours))
 
@@ -172,7 +171,7 @@ def _options(options: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     return given, usage
 
 
-def _never_reset(options: dict[str, Any]) -> dict[str, Any]:
-    """OpenAI's chunks cannot take back what they said: `restart` becomes `buffer`."""
-    wish = options.get("on_interrupt", _NO_RESET)
-    return options | {"on_interrupt": "buffer" if wish == "restart" else wish}
+def _never_reset(options: dict[str, Any], policy: Policy) -> dict[str, Any]:
+    """OpenAI's chunks cannot take back what they said: `restart`, the caller's or the policy's, becomes `buffer`."""
+    wish = options.get("on_interrupt") or policy.resilience.on_interrupt
+    return options | {"on_interrupt": "buffer"} if wish == "restart" else options

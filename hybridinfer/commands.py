@@ -41,6 +41,8 @@ class Reserve:
     usd: Decimal
     receipt_id: str
     tags: Mapping[str, str]
+    seconds: float
+    """A ledger that is silent for longer counts as one that says no."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class Settle:
     reservation: Reservation
     usd: Decimal
     estimated: bool
+    seconds: float
+    """The longest that the answer may wait for it; the booking itself goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,8 @@ class Release:
     """Give a reservation back: nothing was processed. Answer: None."""
 
     reservation: Reservation
+    seconds: float
+    """As in `Settle`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +119,6 @@ class Restart:
     because: str
 
 
-Command = Score | Reserve | Settle | Release | Call | Sleep | Relay | Restart
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a target said, whole or as far as it came."""
@@ -126,6 +129,17 @@ class Answer:
     usage: Usage | None = None
     model: str = ""
     logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliver:
+    """Hand a whole answer to a caller who streams. Answer: None."""
+
+    target: str
+    answer: Answer
+
+
+Command = Score | Reserve | Settle | Release | Call | Sleep | Relay | Restart | Deliver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,11 +160,12 @@ class Outcome:
 
 
 class Abandoned(Exception):
-    """The caller went away. The flow books what is owed and lets it pass."""
+    """The caller went away. The flow books what is owed, writes the receipt and lets it pass."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__()
         self.outcome = outcome
+        self.receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
 
-from .answer import Assembly, code_of
-from .budget.ledger import LedgerDown, OverBudget
+from .budget.ledger import OverBudget
 from .commands import (
     Abandoned,
+    Answer,
     Call,
     Command,
+    Deliver,
     Denied,
     Outcome,
     Relay,
@@ -28,14 +28,16 @@ from .commands import (
     Settle,
     Sleep,
 )
+from .errors import RequestError
 from .flow import run
+from .observe.hooks import Hook, tell
+from .opened import Opened
 from .planning import Planner
 from .privacy.egress import Clearance, Guarded
-from .receipt import Code
+from .receipt import Code, Receipt
 from .signals.base import Signal, SignalResult, Standing
 from .signals.registry import highest, score_all
-from .targets.base import Finish, TargetEvent, TargetFailed
-from .types import Reset, Start, TextDelta, ToolCallDelta
+from .types import Reset, Start, TextDelta, ToolCall, ToolCallDelta, ToolResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -54,13 +56,18 @@ Delta = Start | TextDelta | ToolCallDelta | Reset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equipment:
-    """What drives share: the locked targets, the signals and the ledger."""
+    """What drives share: the locked targets, the signals, the ledger, the hooks."""
 
     runtime: Runtime
     targets: Mapping[str, Guarded]
     signals: Mapping[str, Signal]
+    quick_signals: bool
+    """Every signal is this package's own, and so takes bounded time: a short request needs no thread."""
     ledger: Ledger
     sleep: Callable[[float], Awaitable[None]]
+    hooks: Sequence[Hook] = ()
+    bookings: set[asyncio.Future[None]] = field(default_factory=set[asyncio.Future[None]])
+    """Entries in the ledger that no request waits for any more."""
 
 
 class Drive:
@@ -70,9 +77,10 @@ class Drive:
         self._with = equipment
         self._request = request
         self._flow = run(request, equipment.runtime, hold=hold)
-        self._opened: _Opened | None = None
-        self._reserving: asyncio.Future[Reservation] | None = None
+        self._opened: Opened | None = None
         self.result: Result | None = None
+        self.receipt: Receipt | None = None
+        """There once the request has ended: answered, failed or abandoned."""
 
     async def complete(self) -> Result:
         """The whole answer. Cancelling books what is owed, then passes on."""
@@ -85,8 +93,10 @@ class Drive:
         """What the flow would do, without doing it."""
         command = next(self._flow)
         assert isinstance(command, Score)
-        scores = await self._score(command)
-        self._flow.close()
+        try:
+            scores = await self._score(command)
+        finally:
+            self._flow.close()
         return Planner(self._request, self._with.runtime).plan(scores)
 
     async def events(self) -> AsyncGenerator[Delta, None]:
@@ -98,19 +108,33 @@ class Drive:
                     command = self._flow.send(answer)
                 except StopIteration as done:
                     self.result = done.value
+                    self._tell(done.value.receipt)
                     return
-                if isinstance(command, Relay):
-                    yield Start(target=command.target)
-                    async for piece in command.opened.pieces():
-                        yield piece
-                    answer = command.opened.outcome
-                elif isinstance(command, Restart):
-                    answer = yield Reset(because=command.because)
-                else:
-                    answer = await self._carry_out(command)
-        except (asyncio.CancelledError, GeneratorExit):
+                answer = None
+                match command:
+                    case Relay(target=target, opened=opened):
+                        yield Start(target=target)
+                        while (piece := await opened.next()) is not None:
+                            yield piece
+                        answer = opened.outcome
+                    case Deliver(target=target, answer=whole):
+                        yield Start(target=target)
+                        for piece in _pieces(whole):
+                            yield piece
+                    case Restart(because=because):
+                        yield Reset(because=because)
+                    case _:
+                        answer = await self._carry_out(command)
+        except RequestError as error:
+            self._tell(error.receipt)
+            raise
+        except BaseException:  # cancelled, closed, interrupted, or a fault of ours: what is owed is owed
             await self._abandon()
             raise
+
+    def _tell(self, receipt: Receipt) -> None:
+        self.receipt = receipt
+        tell(receipt, self._with.hooks)
 
     async def _carry_out(self, command: Command) -> Any:
         match command:
@@ -121,56 +145,71 @@ class Drive:
             case Reserve():
                 return await self._reserve(command)
             case Settle(reservation=reservation, usd=usd, estimated=estimated):
-                return await self._booked(self._with.ledger.settle(reservation, usd, estimated=estimated))
+                booking = self._with.ledger.settle(reservation, usd, estimated=estimated)
+                return await self._booked(booking, command.seconds)
             case Release(reservation=reservation):
-                return await self._booked(self._with.ledger.release(reservation))
+                return await self._booked(self._with.ledger.release(reservation), command.seconds)
             case Sleep(seconds=seconds):
                 return await self._with.sleep(seconds)
-            case Relay() | Restart():  # pragma: no cover - `events` carries these out itself
+            case Relay() | Restart() | Deliver():  # pragma: no cover - `events` carries these out itself
                 raise AssertionError(command)
             case _:  # pragma: no cover
                 assert_never(command)
 
     async def _score(self, command: Score) -> Mapping[str, SignalResult]:
         policy, signals = self._with.runtime.policy, self._with.signals
+        standing = Standing()
+        if self._with.runtime.window_budgets:
+            standing = await self._standing(command)
+        if self._with.quick_signals and _characters(command.request) <= INLINE_CHARACTERS:
+            return score_all(policy, signals, command.request, standing)
         try:
-            async with asyncio.timeout(command.seconds):
-                standing = Standing()
-                if self._with.runtime.window_budgets:
-                    try:
-                        standing = await self._with.ledger.standing(command.request.tags)
-                    except LedgerDown:
-                        standing = Standing(used=1.0, known=False)
-                if _characters(command.request) <= INLINE_CHARACTERS:
-                    return score_all(policy, signals, command.request, standing)
+            async with asyncio.timeout(command.seconds / 2):
                 return await asyncio.to_thread(score_all, policy, signals, command.request, standing)
         except TimeoutError:
             return {name: highest(block, "not measured in time") for name, block in policy.signals.items()}
 
-    async def _reserve(self, command: Reserve) -> Reservation | Denied:
-        reserving = self._with.ledger.reserve(
-            receipt_id=command.receipt_id, target=command.target, usd=command.usd, tags=command.tags
-        )
-        self._reserving = asyncio.ensure_future(reserving)
+    async def _standing(self, command: Score) -> Standing:
+        """What the ledger says; half of the time for scoring is its, so that it cannot blind the other signals."""
         try:
-            return await asyncio.shield(self._reserving)
+            async with asyncio.timeout(command.seconds / 2):
+                return await self._with.ledger.standing(command.request.tags)
+        except Exception as error:  # noqa: BLE001 - a ledger may be anybody's code; money unknown is money denied
+            logger.warning("the ledger did not tell its standing (%s)", type(error).__name__)
+            return Standing(used=1.0, known=False)
+
+    async def _reserve(self, command: Reserve) -> Reservation | Denied:
+        # A ledger takes a cancelled reservation back by itself: that is in its contract.
+        try:
+            async with asyncio.timeout(command.seconds):
+                return await self._with.ledger.reserve(
+                    receipt_id=command.receipt_id, target=command.target, usd=command.usd, tags=command.tags
+                )
         except OverBudget as over:
             return Denied(because=str(over))
-        except LedgerDown:
+        except Exception as error:  # noqa: BLE001 - as above
+            logger.warning("the ledger did not reserve (%s)", type(error).__name__)
             return Denied(because="the ledger cannot be reached, so money is unknown")
 
-    async def _booked(self, booking: Awaitable[None]) -> None:
-        try:
-            await asyncio.shield(asyncio.ensure_future(booking))
-        except LedgerDown as down:
+    async def _booked(self, booking: Awaitable[None], seconds: float) -> None:
+        """Wait for it, but not for long: whoever goes away or has waited enough leaves it to finish behind them."""
+        entry = asyncio.ensure_future(booking)
+        self._with.bookings.add(entry)
+        entry.add_done_callback(self._entered)
+        await asyncio.wait([entry], timeout=seconds)
+
+    def _entered(self, entry: asyncio.Future[None]) -> None:
+        self._with.bookings.discard(entry)
+        if entry.cancelled() or entry.exception() is not None:
             # The answer is not lost for it: an open reservation turns into spent money by itself.
-            logger.error("a booking failed and will expire as spent: %s", down)  # noqa: TRY400 - no traceback needed
+            error = "cancelled" if entry.cancelled() else type(entry.exception()).__name__
+            logger.error("a booking failed and will expire as spent (%s)", error)
 
     async def _call(self, call: Call) -> Outcome:
         clearance = Clearance(request=call.request, levels=call.levels, tags=call.request.tags)
         events = self._with.targets[call.target].stream(call.request, stream=not call.hold, clearance=clearance)
         judged = self._with.runtime.infos[call.target].kind != "canned"
-        self._opened = _Opened(call, events, judged=judged)
+        self._opened = Opened(call, events, judged=judged)
         return await (self._opened.whole() if call.hold else self._opened.first())
 
     async def _abandon(self) -> None:
@@ -184,123 +223,27 @@ class Drive:
             command = self._flow.throw(Abandoned(outcome))
             while True:
                 command = self._flow.send(await self._carry_out(command))
-        except (Abandoned, StopIteration):
-            pass
-        if self._reserving is not None and opened is None:
-            with suppress(OverBudget, LedgerDown):
-                await self._with.ledger.release(await self._reserving)
+        except Abandoned as gone:
+            if gone.receipt is not None:
+                self._tell(gone.receipt)
 
 
-class _Opened:
-    """One call of one target, from its first byte to its outcome."""
-
-    def __init__(self, call: Call, events: AsyncIterator[TargetEvent], *, judged: bool) -> None:
-        self._call = call
-        self._judged = judged  # a canned reply counts as it is
-        self._events = events
-        self._started = time.perf_counter()
-        self._until = self._started + call.limits.total
-        self._assembly = Assembly()
-        self._first_at: float | None = None
-        self._pending: list[TextDelta | ToolCallDelta] = []
-        self.outcome = Outcome(code=Code.INTERRUPTED)
-
-    async def whole(self) -> Outcome:
-        """Read to the end."""
-        try:
-            async with asyncio.timeout(self._call.limits.total):
-                async for event in self._events:
-                    self._take(event)
-        except BaseException as error:  # noqa: BLE001 - every way a target can end becomes a code; the rest is re-raised
-            return await self._failed(error, Code.TIMEOUT)
-        return self._ended()
-
-    async def first(self) -> Outcome:
-        """Read up to the first piece. A short answer may end right there."""
-        try:
-            async with asyncio.timeout(self._call.limits.first_token):
-                async for event in self._events:
-                    if self._take(event):
-                        assert not isinstance(event, Finish)
-                        self._pending.append(event)
-                        return replace(self.so_far(Code.OK), opened=self)
-        except BaseException as error:  # noqa: BLE001 - as above
-            slow = Code.STALLED if self._call.limits.first_token < self._call.limits.total else Code.TIMEOUT
-            return await self._failed(error, slow)
-        return self._ended()
-
-    async def pieces(self) -> AsyncGenerator[TextDelta | ToolCallDelta, None]:
-        """The first piece and all that follow; afterwards `outcome` says how it ended."""
-        for piece in self._pending:
-            yield piece
-        while True:
-            left = self._until - time.perf_counter()
-            stall = self._call.limits.stall
-            try:
-                async with asyncio.timeout(min(stall, max(left, 0.0))):
-                    event = await anext(self._events)
-            except StopAsyncIteration:
-                self.outcome = self._ended()
-                return
-            except BaseException as error:  # noqa: BLE001 - as above
-                self.outcome = await self._failed(error, Code.STALLED if stall < left else Code.TIMEOUT)
-                return
-            if self._take(event):
-                assert not isinstance(event, Finish)
-                yield event
-
-    def so_far(self, code: Code, because: str = "") -> Outcome:
-        """The outcome with what came until now."""
-        first = None if self._first_at is None else self._first_at - self._started
-        return Outcome(
-            code=code,
-            answer=self._assembly.answer(),
-            because=because,
-            seconds=time.perf_counter() - self._started,
-            first_token_seconds=first,
-        )
-
-    async def close(self) -> None:
-        """Stop the work and free what it holds."""
-        closing = getattr(self._events, "aclose", None)
-        if closing is not None:
-            await closing()
-
-    def _take(self, event: TargetEvent) -> bool:
-        """Keep the event; True for a piece that the caller should see."""
-        seen = self._assembly.add(event)
-        if seen and self._first_at is None:
-            self._first_at = time.perf_counter()
-        return seen
-
-    def _ended(self) -> Outcome:
-        code, because = code_of(self._assembly, self._call.request) if self._judged else (Code.OK, "")
-        return self.so_far(code, because)
-
-    async def _failed(self, error: BaseException, slow: Code) -> Outcome:
-        """Turn how a target ended into an outcome; what is not the target's passes through."""
-        if not isinstance(error, Exception):
-            raise error
-        await self.close()
-        if isinstance(error, TargetFailed):
-            outcome = self.so_far(error.code, error.because)
-            usage = error.usage or outcome.answer.usage
-            return replace(
-                outcome,
-                answer=replace(outcome.answer, usage=usage),
-                status=error.status,
-                retry_after=error.retry_after,
-                retry=error.retry,
-                error=error.__cause__ or error,
-            )
-        if isinstance(error, TimeoutError):
-            what = "the first token" if slow is Code.STALLED and self._first_at is None else "the next piece"
-            because = f"no sign of {what} in time" if slow is Code.STALLED else "not done in time"
-            return replace(self.so_far(slow, because), error=error)
-        # A target that breaks its contract is a target that is broken; the type is enough, the text may hold content.
-        logger.error("target %s raised %s", self._call.target, type(error).__name__)
-        return replace(self.so_far(Code.UNAVAILABLE, f"raised {type(error).__name__}"), error=error, retry=False)
+def _pieces(answer: Answer) -> Iterator[TextDelta | ToolCallDelta]:
+    """A whole answer as a stream would have brought it."""
+    if answer.text:
+        yield TextDelta(text=answer.text, logprobs=answer.logprobs or ())
+    for index, call in enumerate(answer.tool_calls):
+        yield ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
 
 
 def _characters(request: Request) -> int:
-    return sum(len(message.text) for message in request.messages)
+    """How much there is to read, roughly."""
+    count = 0
+    for message in request.messages:
+        count += len(message.text)
+        for part in message.parts:
+            if isinstance(part, ToolResult):
+                count += sum(len(getattr(inner, "text", "")) for inner in part.content)
+            elif isinstance(part, ToolCall):
+                count += len(part.arguments)
+    return count

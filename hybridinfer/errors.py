@@ -97,7 +97,10 @@ class ContentRefused(RequestError):
 
 
 class StreamInterrupted(RequestError):
-    """A stream died after its first piece. `partial` holds the text that was delivered."""
+    """A stream failed after its first piece; `partial` holds the text that was delivered.
+
+    It was cut, or it came to its end and does not count: refused by a content filter, or not the demanded JSON.
+    """
 
     def __init__(self, message: str, receipt: Receipt, partial: str) -> None:
         super().__init__(message, receipt)

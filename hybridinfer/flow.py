@@ -22,6 +22,7 @@ from .commands import (
     Abandoned,
     Call,
     Command,
+    Deliver,
     Denied,
     Limits,
     Outcome,
@@ -79,13 +80,24 @@ MAYBE_PROCESSED = frozenset(
 UNHEARD = frozenset({Code.TIMEOUT, Code.STALLED, Code.INTERRUPTED, Code.CANCELLED})
 """Where nothing came back nobody knows how far the target went: settled with the worst case."""
 
+FAIR = 0.1
+"""An attempt that ran out of less than this share of its usual time says nothing about the target's health."""
+
+BOOKING = 1.0
+"""Seconds that an answer waits for its booking, at most; see `Settle`."""
+
 
 def run(request: Request, runtime: Runtime, *, hold: bool) -> Flow:
     """Carry `request` through. `hold=True` reads each answer whole before it counts (`complete`).
 
     Returns the answer with its receipt; raises a `RequestError` that carries the receipt.
     """
-    return (yield from _Run(request, runtime, hold=hold).steps())
+    one = _Run(request, runtime, hold=hold)
+    try:
+        return (yield from one.steps())
+    except Abandoned as gone:
+        gone.receipt = one.receipt()
+        raise
 
 
 class _Run:
@@ -97,50 +109,76 @@ class _Run:
         self.policy = runtime.policy
         settings = runtime.policy.resilience
         self.on_interrupt = request.on_interrupt or settings.on_interrupt
+        self.streaming = not hold
         self.hold = hold or self.on_interrupt == "buffer"
         self.planner = Planner(request, runtime)
         self.id = runtime.new_id()
         self.started = runtime.clock()
         self.seconds = settings.deadline if request.timeout is None else request.timeout
         self.deadline = self.started + self.seconds
+        self.last_rung = min(settings.last_rung, self.seconds / 2)
         self.attempts: list[Attempt] = []
         self.decision: Decision | None = None
         self.last: Outcome | None = None
+        self.allowed = 0.0  # seconds that the latest call was given
+        self.shown: tuple[str, Outcome] | None = None  # whose pieces the caller holds, and how that ended
 
     def steps(self) -> Flow:
-        scores: Mapping[str, SignalResult] = yield Score(request=self.request, seconds=self.seconds)
+        """The whole path."""
+        scores: Mapping[str, SignalResult] = yield Score(request=self.request, seconds=self.seconds - self.last_rung)
         self.decision = decision = self.planner.plan(scores)
+        kept: tuple[str, Outcome] | None = None
         for position, target in enumerate(decision.plan):
             outcome = yield from self._target(target, until=self._until(position))
             self.last = outcome
-            if outcome.code in ANSWERED and not self._fall_through(outcome.code, position):
-                return Result(answer=outcome.answer, receipt=self.receipt(target))
-            if outcome.opened is not None:  # failed after its first piece was delivered
-                if self.on_interrupt == "restart" and self._fall_through(outcome.code, position):
-                    yield Restart(because=f"{target}: {outcome.code}")
-                    continue
-                partial = outcome.answer.text
-                message = (
-                    f"the stream of target {target!r} ended early ({outcome.code}); {len(partial)} characters came"
-                )
-                raise StreamInterrupted(message, self.receipt(), partial=partial) from outcome.error
-            if not self._fall_through(outcome.code, position):
+            goes_on = self._fall_through(outcome.code, position)
+            if outcome.code in ANSWERED:
+                if not goes_on:
+                    return (yield from self._answered(target, outcome))
+                kept = target, outcome  # truncated, and the policy hopes for better: still better than nothing
+            elif not goes_on:
                 break
+        if kept is not None:
+            return (yield from self._answered(*kept))
+        if self.shown is not None:
+            raise self._interrupted(*self.shown)
         raise failure(self.receipt(), self.last)
+
+    def _answered(self, target: str, outcome: Outcome) -> Flow:
+        if self.streaming and (self.shown is None or self.shown[0] != target):
+            yield from self._take_back()
+            yield Deliver(target=target, answer=outcome.answer)
+        return Result(answer=outcome.answer, receipt=self.receipt(target))
+
+    def _take_back(self) -> Generator[Command, Any, None]:
+        """Before anything new is shown. Not earlier: if nobody else answers, the caller keeps what came."""
+        if self.shown is not None:
+            target, outcome = self.shown
+            self.shown = None
+            yield Restart(because=f"{target}: {outcome.code}")
+
+    def _interrupted(self, target: str, outcome: Outcome) -> StreamInterrupted:
+        partial = outcome.answer.text
+        because = f"{outcome.code}: {outcome.because}" if outcome.because else str(outcome.code)
+        message = f"the stream of target {target!r} failed after {len(partial)} characters ({because})"
+        error = StreamInterrupted(message, self.receipt(), partial=partial)
+        error.__cause__ = outcome.error
+        return error
 
     def _fall_through(self, code: Code, position: int) -> bool:
         assert self.decision is not None
         if position + 1 == len(self.decision.plan):
             return False
+        if self.shown is not None and self.on_interrupt != "restart":
+            return False  # what was shown stays
         return code in ALWAYS_FALL_THROUGH or code in self.policy.resilience.fallback_on
 
     def _until(self, position: int) -> float:
         """When target number `position` has to be done: the deadline, less what a later rung here needs."""
         assert self.decision is not None
-        settings = self.policy.resilience
         later = [self.runtime.infos[name] for name in self.decision.plan[position + 1 :]]
         if any(info.zone == "device" and info.kind != "canned" for info in later):
-            return self.deadline - min(settings.last_rung, self.seconds / 2)
+            return self.deadline - self.last_rung
         if any(info.kind == "canned" for info in later):
             return self.deadline - min(0.05, self.seconds / 20)
         return self.deadline
@@ -152,7 +190,7 @@ class _Run:
         number = 1
         while True:
             outcome = yield from self._attempt(target, number, until=until)
-            if outcome.code in ANSWERED or outcome.opened is not None:
+            if outcome.code in ANSWERED or (self.shown is not None and self.shown[0] == target):
                 return outcome
             if outcome.code not in self.policy.resilience.retry_on:
                 return outcome
@@ -185,13 +223,15 @@ class _Run:
         outcome = Outcome(code=Code.CANCELLED)
         try:
             outcome = yield from self._paid(target, number, until=until)
-        except Abandoned as gone:
-            outcome = gone.outcome
-            raise
         finally:
             if breaker is not None and ticket is not None:
-                first = outcome.first_token_seconds
-                breaker.leave(ticket, outcome.code, retry_after=outcome.retry_after, first=first)
+                hurried = outcome.code is Code.TIMEOUT and self.allowed < self._usual(target) * FAIR
+                breaker.leave(
+                    ticket,
+                    Code.OVER_DEADLINE if hurried else outcome.code,
+                    retry_after=outcome.retry_after,
+                    first=outcome.first_token_seconds,
+                )
         return outcome
 
     def _paid(self, target: str, number: int, *, until: float) -> Steps:
@@ -201,7 +241,11 @@ class _Run:
         reservation: Reservation | None = None
         if worst > 0 and runtime.window_budgets:
             reserved: Reservation | Denied = yield Reserve(
-                target=target, usd=worst, receipt_id=self.id, tags=self.request.tags
+                target=target,
+                usd=worst,
+                receipt_id=self.id,
+                tags=self.request.tags,
+                seconds=max(until - runtime.clock(), 0.001),
             )
             if isinstance(reserved, Denied):
                 return self._note(target, number, Outcome(code=Code.OVER_BUDGET, because=reserved.because))
@@ -211,18 +255,24 @@ class _Run:
         try:
             outcome: Outcome = yield self._call(target, number, until=until)
             if outcome.code in ANSWERED and outcome.opened is not None:
-                ended: Outcome = yield Relay(target=target, opened=outcome.opened)
-                outcome = replace(ended, opened=None if ended.code in ANSWERED else outcome.opened)
+                yield from self._take_back()
+                outcome = yield Relay(target=target, opened=outcome.opened)
+                self.shown = target, outcome
         except Abandoned as gone:
             yield from self._book(target, number, gone.outcome, reservation, worst)
             raise
         return (yield from self._book(target, number, outcome, reservation, worst))
+
+    def _usual(self, target: str) -> float:
+        """Seconds that an attempt has when nobody hurries."""
+        return min(self.policy.targets[target].timeout, self.policy.resilience.deadline)
 
     def _call(self, target: str, number: int, *, until: float) -> Call:
         block = self.policy.targets[target]
         total = block.timeout
         if self.runtime.infos[target].kind != "canned":
             total = min(total, max(until - self.runtime.clock(), 0.001))
+        self.allowed = total
         limits = Limits(total=total, first_token=min(block.first_token, total), stall=block.stall)
         assert self.decision is not None
         return Call(
@@ -244,19 +294,27 @@ class _Run:
     ) -> Steps:
         """Settle or release, and write the attempt down."""
         usage = outcome.answer.usage
-        if usage is None and outcome.code in MAYBE_PROCESSED and self.runtime.infos[target].kind != "canned":
+        heard = bool(outcome.answer.text or outcome.answer.tool_calls)
+        processed = heard or outcome.code in MAYBE_PROCESSED
+        if usage is None and processed and self.runtime.infos[target].kind != "canned":
             usage = self._estimate(target, outcome)
         if usage is not None:
             cost = self.runtime.prices.cost(target, usage, at=self.runtime.now(), seconds=outcome.seconds)
-            if usage.estimated and not outcome.answer.text and outcome.code in UNHEARD:
+            if usage.estimated and not heard and outcome.code in UNHEARD:
                 cost = max(cost, worst)
             usage = replace(usage, cost_usd=cost)
             outcome = replace(outcome, answer=replace(outcome.answer, usage=usage))
+        self._note(target, number, outcome)  # first: a caller who leaves during the booking has it on the receipt
         if reservation is not None and usage is None:
-            yield Release(reservation=reservation)
+            yield Release(reservation=reservation, seconds=self._patience())
         elif reservation is not None and usage is not None:
-            yield Settle(reservation=reservation, usd=usage.cost_usd, estimated=usage.estimated)
-        return self._note(target, number, outcome)
+            yield Settle(
+                reservation=reservation, usd=usage.cost_usd, estimated=usage.estimated, seconds=self._patience()
+            )
+        return outcome
+
+    def _patience(self) -> float:
+        return max(min(BOOKING, self.deadline - self.runtime.clock()), 0.02)
 
     def _estimate(self, target: str, outcome: Outcome) -> Usage:
         """Counted tokens where the target did not tell."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import cached_property
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import finalize
 
 from .errors import ConfigurationError
 from .types import Response, StreamEvent, TextDelta
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+TIDYING = 2.0
+"""Seconds that an interrupted call waits for its upstream call to be closed and its money to be booked."""
+
 
 class _LoopThread:
     """The event loop that all routers of this process share."""
@@ -45,24 +48,34 @@ class _LoopThread:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run `work` on the loop."""
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` on the loop and wait for it.
+
+        An interrupt of the waiting thread cancels the work, and passes on once what was open upstream is closed.
+        """
         loop = self._running()
         if threading.current_thread() is self._thread:
             work.close()
             raise ConfigurationError(
                 "Router was called from its own event loop (by a target or a hook of yours); use AsyncRouter there"
             )
-        return asyncio.run_coroutine_threadsafe(work, loop)
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` and wait for it. An interrupt of the waiting thread cancels it."""
-        future = self.submit(work)
+        ended = threading.Event()
+        future = asyncio.run_coroutine_threadsafe(_telling(work, ended), loop)
         try:
             return future.result()
         except BaseException:
-            future.cancel()
+            if not future.done():
+                future.cancel()
+                ended.wait(TIDYING)
             raise
+        finally:
+            del future  # it holds the error, whose traceback holds this frame
+
+    def soon(self, work: Callable[[], object]) -> None:
+        """Run a short function on the loop, if there still is one."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(work)
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -73,12 +86,22 @@ class _LoopThread:
             return self._loop
 
 
+async def _telling(work: Coroutine[Any, Any, T], ended: threading.Event) -> T:
+    try:
+        return await work
+    finally:
+        ended.set()
+
+
 _loop_thread = _LoopThread()
+_parents: list[_LoopThread] = []
 
 
 def _after_fork() -> None:
-    # The child has no thread behind the parent's loop: forget both, begin anew at first use.
+    # The child has no thread behind the parent's loop: begin anew at first use. The loop itself is kept, as
+    # collecting it would take the parent's wake-up pipe out of the selector that both processes share.
     global _loop_thread  # noqa: PLW0603 - one per process is the point
+    _parents.append(_loop_thread)
     _loop_thread = _LoopThread()
 
 
@@ -154,7 +177,7 @@ class Router:
         return Chat(self)
 
     def close(self) -> None:
-        """Free targets and ledger. Requests under way should be done."""
+        """Refuse new requests, wait for those under way (at most to their deadlines), free targets and ledger."""
         _loop_thread.run(self._router.aclose())
 
     def __enter__(self) -> Self:
@@ -167,19 +190,23 @@ class Router:
 
 
 class Stream:
-    """One streamed answer: a context manager and an iterator of `StreamEvent`. Iterate it once, close it."""
+    """One streamed answer: a context manager and an iterator of `StreamEvent`. Iterate it once, close it.
+
+    A stream that is dropped unread stops as well, when Python collects it.
+    """
 
     def __init__(self, stream: AsyncStream) -> None:
         self._stream = stream
-        self._queue: SimpleQueue[StreamEvent | BaseException | None] = SimpleQueue()
-        self._pump: asyncio.Task[None] | None = None
+        self._pump: _Pump | None = None
         self._over = False
 
     def __iter__(self) -> Iterator[StreamEvent]:
         if self._pump is None and not self._over:
-            _loop_thread.run(self._begin())
-        while not self._over:
-            item = self._queue.get()
+            self._pump = _Pump(self._stream)
+            finalize(self, _loop_thread.soon, self._pump.stop).atexit = False
+            _loop_thread.run(self._pump.begin())
+        while self._pump is not None and not self._over:
+            item = self._pump.queue.get()
             if item is None or isinstance(item, BaseException):
                 self._over = True
                 if item is not None:
@@ -189,7 +216,7 @@ class Stream:
 
     @property
     def text_stream(self) -> Iterator[str]:
-        """Only the text, piece by piece."""
+        """Only the text, piece by piece. After a `Reset` it begins anew: use the events where that can happen."""
         for event in self:
             if isinstance(event, TextDelta):
                 yield event.text
@@ -205,10 +232,10 @@ class Stream:
         return self._stream.receipt
 
     def close(self) -> None:
-        """Stop: the upstream call is closed and what is owed is booked before this returns."""
+        """Stop: the upstream call is closed and what is owed is booked before this returns. From any thread."""
         self._over = True
-        if self._pump is not None and not self._pump.done():
-            _loop_thread.run(self._end())
+        if self._pump is not None:
+            _loop_thread.run(self._pump.end())
 
     def __enter__(self) -> Self:
         return self
@@ -218,21 +245,39 @@ class Stream:
     ) -> None:
         self.close()
 
-    async def _begin(self) -> None:
-        self._pump = asyncio.create_task(self._fill())
 
-    async def _end(self) -> None:
-        assert self._pump is not None
-        self._pump.cancel()
-        await asyncio.wait([self._pump])
+class _Pump:
+    """On the loop's thread: passes every event on. The answer's own size bounds the queue.
+
+    It does not know its `Stream`, so that one that is dropped can be collected.
+    """
+
+    def __init__(self, stream: AsyncStream) -> None:
+        self._stream = stream
+        self._task: asyncio.Task[None] | None = None
+        self.queue: SimpleQueue[StreamEvent | BaseException | None] = SimpleQueue()
+
+    async def begin(self) -> None:
+        """Start."""
+        self._task = asyncio.create_task(self._fill())
+
+    def stop(self) -> None:
+        """Stop soon."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def end(self) -> None:
+        """Stop, and wait until everything is closed."""
+        self.stop()
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     async def _fill(self) -> None:
-        """On the loop's thread: pass every event on. The answer's own size bounds the queue."""
         try:
             async for event in self._stream:
-                self._queue.put(event)
-            self._queue.put(None)
+                self.queue.put(event)
         except Exception as error:  # noqa: BLE001 - raised again where the caller iterates
-            self._queue.put(error)
+            self.queue.put(error)
         finally:
             await self._stream.aclose()
+            self.queue.put(None)

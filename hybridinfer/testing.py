@@ -1,9 +1,7 @@
 """Test doubles for your own tests: targets that fail on command, a clock, a guard against the network.
 
-router = Router.from_policy("policies/default.yaml", targets={
-"cloud": FakeTarget("cloud", zone="cloud", script=[Outage(Code.UNAVAILABLE), "hello"]),
-"local": FakeTarget("local", zone="device"),
-})
+down = FakeTarget("cloud", zone="cloud", script=[Outage(Code.UNAVAILABLE), "hello"])
+router = Router.from_policy("policies/default.yaml", targets={"cloud": down})
 """
 
 from __future__ import annotations

@@ -8,9 +8,27 @@ from typing import TYPE_CHECKING
 
 from tenacity import DoSleep, RetryCallState, Retrying, wait_exponential
 
+from ..receipt import Code
+
 if TYPE_CHECKING:
     from ..commands import Outcome
     from ..policy.model import ResilienceBlock
+
+
+NEVER: frozenset[Code] = frozenset(
+    {
+        Code.CANCELLED,
+        Code.CIRCUIT_OPEN,
+        Code.CONTEXT_TOO_LONG,
+        Code.FORBIDDEN,
+        Code.INVALID,
+        Code.OVER_BUDGET,
+        Code.OVER_DEADLINE,
+        Code.UNAUTHORIZED,
+        Code.UNSUPPORTED,
+    }
+)
+"""Asking again cannot change these, whatever a policy lists under `retry_on`."""
 
 
 class Retries:
@@ -59,7 +77,7 @@ class Retries:
         if outcome.retry is False:
             return False
         # "Retry" from the target cannot make a retry of what the policy does not retry.
-        return outcome.code in self._settings.retry_on
+        return outcome.code in self._settings.retry_on and outcome.code not in NEVER
 
     def _wait(self, state: RetryCallState) -> float:
         jittered = self._random() * self._ceiling(state)

@@ -45,16 +45,24 @@ def build(policy: Policy, own: Mapping[str, Signal] | None = None) -> Mapping[st
     }
 
 
+def all_built_in(policy: Policy) -> bool:
+    """Whether every signal is this package's own, and so takes bounded time on any input."""
+    return all((block.kind or name) in BUILT_IN for name, block in policy.signals.items())
+
+
 def score_all(
     policy: Policy, signals: Mapping[str, Signal], request: Request, standing: Standing
 ) -> dict[str, SignalResult]:
-    """Every signal's result. A signal that raises counts as its highest level: unknown means deny."""
+    """Every signal's result. One that raises, or names a level of its own, counts as its highest: unknown means deny."""
     results: dict[str, SignalResult] = {}
     for name, block in policy.signals.items():
         try:
-            results[name] = signals[name].score(request, standing)
+            result = signals[name].score(request, standing)
+            known = result.level in block.levels
         except Exception as error:  # noqa: BLE001 - whatever a signal raises, the request must stay safe
             results[name] = highest(block, f"the signal failed ({type(error).__name__})")
+        else:
+            results[name] = result if known else highest(block, "the signal named a level that the policy lacks")
     return results
 
 
