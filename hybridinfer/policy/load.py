@@ -105,7 +105,7 @@ def _build(source: Source) -> Policy:
     problems = list(source.problems)
     policy = source.tree if isinstance(source.tree, Policy) else _validated(source, problems)
     if policy is not None:
-        problems += (source.problem(path, what, hint) for path, what, hint in faults_in(policy))
+        problems += (source.problem(*fault[:3], key=fault.key) for fault in faults_in(policy))
     if problems or policy is None:
         raise PolicyError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
     return policy

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .model import Policy, When
 from .scalars import REFERENCE
@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 TARGET_KINDS = ("onnx", "openai", "anthropic", "canned")
 SIGNAL_KINDS = ("privacy", "complexity", "size", "budget")
 
-Fault = tuple["Path", str, str]
-"""Where, what, what to do."""
+
+class Fault(NamedTuple):
+    """Where, what, what to do; `key` when the key is at fault and not its value."""
+
+    path: Path
+    what: str
+    hint: str
+    key: bool = False
+
 
 _RESERVED = {"levels", "needs", "tags"}
 _KEY_NAME = re.compile(r"(?i)(?:^|[_-])(?:api[_-]?key|key|token|secret|password|authorization)$")
@@ -44,7 +51,7 @@ def faults_in(policy: Policy) -> Iterator[Fault]:
         for name, count in Counter(rule.use).items():
             if count > 1 and name in policy.targets:
                 second = [j for j, each in enumerate(rule.use) if each == name][1]
-                yield ("rules", i, "use", second), f"target {name!r} stands twice in one rule", "keep the first"
+                yield Fault(("rules", i, "use", second), f"target {name!r} stands twice in one rule", "keep the first")
     yield from _tests(policy)
 
 
@@ -53,16 +60,23 @@ def _kinds(policy: Policy) -> Iterator[Fault]:
         if target.kind not in TARGET_KINDS:
             known = (*TARGET_KINDS, *installed("hybridinfer.targets"))
             if target.kind not in known:
-                yield ("targets", name, "kind"), f"unknown kind {target.kind!r}", did_you_mean(target.kind, known)
+                yield Fault(
+                    ("targets", name, "kind"), f"unknown kind {target.kind!r}", did_you_mean(target.kind, known)
+                )
     for name, signal in policy.signals.items():
         kind = signal.kind or name
         if kind not in SIGNAL_KINDS:
             known = (*SIGNAL_KINDS, *installed("hybridinfer.signals"))
             if kind not in known:
                 at: Path = ("signals", name, "kind") if signal.kind else ("signals", name)
-                yield at, f"unknown signal {kind!r}", did_you_mean(kind, known)
+                yield Fault(at, f"unknown signal {kind!r}", did_you_mean(kind, known), key=signal.kind is None)
         if name in _RESERVED:
-            yield ("signals", name), f"a signal cannot be called {name!r}", "'when' uses this word; choose another"
+            yield Fault(
+                ("signals", name),
+                f"a signal cannot be called {name!r}",
+                "'when' uses this word; choose another",
+                key=True,
+            )
 
 
 def installed(group: str) -> list[str]:
@@ -80,11 +94,11 @@ def _secrets(policy: Policy) -> Iterator[Fault]:
         for way, value in _texts((*at, "options"), options):
             named = isinstance(way[-1], str) and _KEY_NAME.search(way[-1]) and not re.fullmatch(REFERENCE, value)
             if named or _KEY_TEXT.search(value):
-                yield way, "a secret is never written into a policy", hint
+                yield Fault(way, "a secret is never written into a policy", hint)
     for name, target in policy.targets.items():
         for key, value in (("kind", target.kind), ("model", target.model), ("text", target.text)):
             if _KEY_TEXT.search(value):
-                yield ("targets", name, key), "a secret is never written into a policy", hint
+                yield Fault(("targets", name, key), "a secret is never written into a policy", hint)
 
 
 def _texts(way: Path, value: Any) -> Iterator[tuple[Path, str]]:
@@ -103,7 +117,7 @@ def _twice(policy: Policy) -> Iterator[Fault]:
         seen: set[str] = set()
         for i, item in enumerate(getattr(policy, block)):
             if item.name in seen:
-                yield (block, i, "name"), f"two {block} are called {item.name!r}", "give each a name of its own"
+                yield Fault((block, i, "name"), f"two {block} are called {item.name!r}", "give each a name of its own")
             seen.add(item.name)
 
 
@@ -111,7 +125,7 @@ def _when(policy: Policy, at: Path, when: When) -> Iterator[Fault]:
     for signal, levels in when.levels.items():
         if signal not in policy.signals:
             known = [*policy.signals, "needs", "tags"]
-            yield (*at, signal), f"unknown signal {signal!r}", did_you_mean(signal, known)
+            yield Fault((*at, signal), f"unknown signal {signal!r}", did_you_mean(signal, known), key=True)
             continue
         for i, level in enumerate(levels):
             yield from _level(policy, (*at, signal, i), signal, level)
@@ -120,13 +134,13 @@ def _when(policy: Policy, at: Path, when: When) -> Iterator[Fault]:
 def _level(policy: Policy, at: Path, signal: str, level: str) -> Iterator[Fault]:
     known = policy.signals[signal].levels
     if level not in known:
-        yield at, f"{signal} has no level {level!r}", did_you_mean(level, known)
+        yield Fault(at, f"{signal} has no level {level!r}", did_you_mean(level, known))
 
 
 def _targets(policy: Policy, at: Path, names: tuple[str, ...]) -> Iterator[Fault]:
     for i, name in enumerate(names):
         if name not in policy.targets:
-            yield (*at, i), f"unknown target {name!r}", did_you_mean(name, policy.targets)
+            yield Fault((*at, i), f"unknown target {name!r}", did_you_mean(name, policy.targets))
 
 
 def _tests(policy: Policy) -> Iterator[Fault]:
@@ -138,19 +152,19 @@ def _tests(policy: Policy) -> Iterator[Fault]:
             for signal, level in levels.items():
                 at: Path = ("tests", i, part, "levels", signal)
                 if signal not in policy.signals:
-                    yield at, f"unknown signal {signal!r}", did_you_mean(signal, policy.signals)
+                    yield Fault(at, f"unknown signal {signal!r}", did_you_mean(signal, policy.signals), key=True)
                 else:
                     yield from _level(policy, at, signal, level)
         answered = test.expect.answered_by
         if answered is not None and answered not in policy.targets:
-            yield (
+            yield Fault(
                 ("tests", i, "expect", "answered_by"),
                 f"unknown target {answered!r}",
                 did_you_mean(answered, policy.targets),
             )
         rules = [rule.name for rule in policy.rules]
         if test.expect.rule is not None and test.expect.rule not in rules:
-            yield (
+            yield Fault(
                 ("tests", i, "expect", "rule"),
                 f"unknown rule {test.expect.rule!r}",
                 did_you_mean(test.expect.rule, rules),

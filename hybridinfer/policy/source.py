@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PolicyError, Problem
@@ -54,8 +55,9 @@ class Source:
         if path in self.values:
             return self.values[path]
         while path:
-            path = path[:-1]
-            if path in self.keys:  # the name of a block says more than its first line
+            *rest, last = path
+            path = tuple(rest)
+            if path in self.keys and isinstance(last, str):  # a block's name says more than its first line
                 return self.keys[path]
             if path in self.values:
                 return self.values[path]
@@ -191,6 +193,11 @@ def _plain(text: str) -> Any:
     if first.isdigit() or first in "-+.":
         if _INT.fullmatch(text):
             return int(text)
-        if any(letter.isdigit() for letter in text) and _FLOAT.fullmatch(text):
-            return float(text)
+        if (
+            any(letter in ".eE" for letter in text)
+            and any(letter.isdigit() for letter in text)
+            and _FLOAT.fullmatch(text)
+        ):
+            number = float(text)
+            return number if isfinite(number) else text
     return text
