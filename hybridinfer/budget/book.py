@@ -119,7 +119,7 @@ class Store(Protocol):
         ...
 
     async def hold(self, hold: Hold) -> Refusal | None:
-        """Book `hold` on all its accounts, or on none and say which one refused. A known id changes nothing."""
+        """Book `hold` on all its accounts, or on none and say which one refused; once, even where the store tries twice."""
         ...
 
     async def settle(self, hold_id: str, amount: int, *, estimated: bool) -> None:

@@ -34,8 +34,6 @@ class MemoryStore:
     async def hold(self, hold: Hold) -> Refusal | None:
         """See `Store.hold`. An expired hold stays booked as it is: in use either way."""
         with self._lock:
-            if hold.id in self._holds:
-                return None
             for index, account in enumerate(hold.accounts):
                 used = self._used(account)
                 if not hold.forced and used + hold.amount > account.limit:

@@ -61,12 +61,12 @@ end
 local amount = string.format('%.0f', hold.amount)
 for i, account in ipairs(accounts) do
   redis.call('HINCRBY', account.bucket, 'booked', amount)
-  redis.call('EXPIREAT', account.bucket, account['until'])
+  redis.call('EXPIRE', account.bucket, account.kept)
   current[i] = account.bucket
 end
 redis.call('HSET', KEYS[1], 'amount', amount, 'receipt', hold.receipt, 'target', hold.target,
   'buckets', cjson.encode(current))
-redis.call('EXPIREAT', KEYS[1], hold.expires)
+redis.call('EXPIRE', KEYS[1], hold.patience)
 return false
 """
 )
@@ -107,12 +107,15 @@ class RedisStore:
         key = self._hold_key(hold.id)
         facts = {
             "amount": hold.amount,
-            "expires": hold.expires,
+            "patience": hold.expires - hold.now,
             "forced": hold.forced,
             "receipt": hold.receipt_id,
             "target": hold.target,
         }
-        accounts = [self._account(account) for account in hold.accounts]
+        accounts = [
+            {**self._account(account), "limit": account.limit, "kept": account.until - hold.now + _KEPT}
+            for account in hold.accounts
+        ]
         task = self._start(self._eval(_HOLD, [key], json.dumps(facts), json.dumps(accounts)))
         try:
             refused = await asyncio.shield(task)
@@ -183,8 +186,6 @@ class RedisStore:
         return {
             "bucket": key(account.bucket),
             "buckets": [key(bucket) for bucket in account.buckets],
-            "limit": account.limit,
-            "until": account.until + _KEPT,
         }
 
 
