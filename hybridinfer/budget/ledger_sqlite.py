@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .book import Book, Hold, LedgerDown, Refusal
-from .sqlite_writer import Work, leave, writer_for
+from .sqlite_writer import Work, leave, use_wal, writer_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -145,14 +145,14 @@ def _sweeping(now: int) -> Work[None]:
 
 
 def _prepare(db: sqlite3.Connection) -> None:
-    db.execute("BEGIN IMMEDIATE")
     application = db.execute("PRAGMA application_id").fetchone()[0]
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if application == _APPLICATION and version > _VERSION:
+    if application != _APPLICATION and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        raise LedgerDown("the ledger's file belongs to another program; give another path")
+    if db.execute("PRAGMA user_version").fetchone()[0] > _VERSION:
         raise LedgerDown("the ledger was written by a newer hybridinfer; upgrade this one or give another path")
-    if application != _APPLICATION:
-        if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            raise LedgerDown("the ledger's file belongs to another program; give another path")
+    use_wal(db)
+    db.execute("BEGIN IMMEDIATE")
+    if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:  # nobody else made it meanwhile
         for statement in _SCHEMA.split(";"):
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {_APPLICATION}")

@@ -134,13 +134,12 @@ class Writer:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             self._db = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
             self._inode = _inode(self.path)
-            _in_wal_mode(self._db)
             self._prepare(self._db)
         return self._db
 
 
 def writer_for(path: Path, prepare: Work[None]) -> Writer:
-    """The writer of a file, one per process. `prepare` runs on each new connection: schema and checks."""
+    """The writer of a file, one per process. `prepare` runs on each new connection: checks, `use_wal`, schema."""
     with _REGISTRY_LOCK:
         writer = _WRITERS.setdefault(str(path), Writer(path, prepare))
         writer.users += 1
@@ -156,6 +155,24 @@ def leave(writer: Writer) -> None:
             del _WRITERS[str(writer.path)]
     if last:
         writer.stop()
+
+
+def use_wal(db: sqlite3.Connection) -> None:
+    """Give a new connection, before its first transaction, a write-ahead log that survives the process's death."""
+    # Going over to WAL does not wait for other connections as other statements do: several may try at once.
+    deadline = time.monotonic() + _BUSY
+    db.execute("PRAGMA page_size = 1024")  # of a new file: a commit writes whole pages, and ours touches few bytes
+    db.execute("PRAGMA wal_autocheckpoint = 8192")  # pages
+    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+    db.execute(
+        "PRAGMA synchronous = NORMAL"
+    )  # survives every crash of the process; a power cut may cost the last moments
 
 
 def _deliver(items: list[_Item], outcomes: list[Any]) -> None:
@@ -205,23 +222,6 @@ def _inode(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _in_wal_mode(db: sqlite3.Connection) -> None:
-    # Going over to WAL does not wait for other connections as other statements do: several may try at once.
-    deadline = time.monotonic() + _BUSY
-    db.execute("PRAGMA page_size = 1024")  # of a new file: a commit writes whole pages, and ours touches few bytes
-    db.execute("PRAGMA wal_autocheckpoint = 8192")  # pages
-    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
-    db.execute(
-        "PRAGMA synchronous = NORMAL"
-    )  # survives every crash of the process; a power cut may cost the last moments
 
 
 _WRITERS: dict[str, Writer] = {}

@@ -1,0 +1,327 @@
+"""The ledger's file: who may read it, what breaks it, and what forking does to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hybridinfer.budget import sqlite_writer
+from hybridinfer.budget.book import LedgerDown, OverBudget, Reservation
+from hybridinfer.budget.contract import DAY, Clock, policy_with
+from hybridinfer.budget.ledger_sqlite import SqliteLedger
+
+POLICY = policy_with(DAY)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "ledger.sqlite3"
+
+
+def reserve(ledger: SqliteLedger, usd: str = "0.25") -> Any:
+    return ledger.reserve(receipt_id="r", target="cloud", usd=Decimal(usd), tags={})
+
+
+async def once(path: Path, usd: str = "0.25") -> Reservation:
+    """Open, reserve, close."""
+    ledger = SqliteLedger(POLICY, path)
+    try:
+        one: Reservation = await reserve(ledger, usd)
+        return one
+    finally:
+        await ledger.aclose()
+
+
+async def used(path: Path) -> float:
+    ledger = SqliteLedger(POLICY, path)
+    standing = await ledger.standing({})
+    await ledger.aclose()
+    assert standing.known
+    return standing.used
+
+
+def test_the_file_is_this_users_alone(path: Path) -> None:
+    """File and directory are made when first needed, and nobody else may read them."""
+    ledger = SqliteLedger(POLICY, path)
+    assert not path.parent.exists()
+    asyncio.run(once(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    asyncio.run(ledger.aclose())
+
+
+@pytest.mark.anyio
+async def test_the_journal_beside_it_is_too(path: Path) -> None:
+    """The write-ahead log holds the same data, so it has the same mode."""
+    ledger = SqliteLedger(POLICY, path)
+    await reserve(ledger)
+    modes = {stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
+    await ledger.aclose()
+    assert modes == {0o600}
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"not a database, but long enough to look at" * 100)
+
+
+def _foreign(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE customers (id)")
+    db.close()
+
+
+def _newer(path: Path) -> None:
+    asyncio.run(once(path))
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+
+
+def _damaged(path: Path) -> None:
+    asyncio.run(once(path))
+    data = bytearray(path.read_bytes())
+    data[1024:] = b"\xff" * len(data[1024:])
+    path.write_bytes(data)
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_garbage, "it is no ledger: move it away"),
+        (_foreign, "belongs to another program"),
+        (_newer, "newer hybridinfer; upgrade"),
+        (_damaged, "damaged: move it away"),
+        (_directory, "check that the file and its directory can be written"),
+    ],
+)
+def test_a_file_that_is_no_ledger_is_refused(path: Path, spoil: Any, message: str) -> None:
+    """The book is down, the message says what to do, the standing is unknown, and the file is left as it is."""
+    path.parent.mkdir()
+    spoil(path)
+    before = path.read_bytes() if path.is_file() else b""
+
+    async def attempt() -> None:
+        ledger = SqliteLedger(POLICY, path)
+        with pytest.raises(LedgerDown, match=message):
+            await reserve(ledger)
+        standing = await ledger.standing({})
+        assert (standing.known, standing.used, standing.budget) == (False, 1.0, "day")
+        await ledger.aclose()
+
+    asyncio.run(attempt())
+    assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+@pytest.mark.anyio
+async def test_a_locked_file_is_down_until_it_is_free(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program's lock is waited for, then named; when it is gone, the ledger goes on by itself."""
+    monkeypatch.setattr(sqlite_writer, "_BUSY", 0.01)
+    await once(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    ledger = SqliteLedger(POLICY, path)
+    with pytest.raises(LedgerDown, match="another process holds it"):
+        await reserve(ledger)
+    other.execute("ROLLBACK")
+    other.close()
+    await reserve(ledger)
+    assert (await ledger.standing({})).used == 0.5
+    await ledger.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_full_disk_is_down_and_loses_nothing(path: Path) -> None:
+    """What was booked stays booked; when there is room again, the ledger goes on by itself."""
+    ledger = SqliteLedger(POLICY, path)
+    await reserve(ledger)
+    writer = ledger._store._writer  # type: ignore[attr-defined]
+
+    def fill(db: sqlite3.Connection) -> None:
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+        db.execute(f"PRAGMA max_page_count = {pages}")
+
+    await writer.run(fill)
+    with pytest.raises(LedgerDown, match="the disk is full: make room"):
+        await ledger.reserve(receipt_id="r" * 5000, target="cloud", usd=Decimal("0.25"), tags={})
+    assert (await ledger.standing({})).used == 0.25
+    await reserve(ledger)
+    assert (await ledger.standing({})).used == 0.5
+    await ledger.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_removed_file_begins_anew(path: Path) -> None:
+    """Whoever deletes the ledger resets it, for running processes too: none goes on in a file that is not there."""
+    ledger = SqliteLedger(POLICY, path)
+    await reserve(ledger, "1")
+    for one in list(path.parent.iterdir()):
+        one.unlink()
+    await reserve(ledger, "0.5")
+    assert (await ledger.standing({})).used == 0.5
+    assert path.exists()  # noqa: ASYNC240
+    await ledger.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_bug_reaches_its_caller(path: Path) -> None:
+    """An error that is not the database's is raised as it is, and the thread goes on."""
+    ledger = SqliteLedger(POLICY, path)
+    await reserve(ledger)
+    writer = ledger._store._writer  # type: ignore[attr-defined]
+    with pytest.raises(ZeroDivisionError):
+        await writer.run(lambda _: 1 // 0)
+    await reserve(ledger)
+    assert (await ledger.standing({})).used == 0.5
+    await ledger.aclose()
+
+
+def test_one_file_serves_many_event_loops(path: Path) -> None:
+    """Ledgers of several threads and loops share one writer and one limit."""
+    results: list[bool] = []
+
+    async def spend() -> None:
+        ledger = SqliteLedger(POLICY, path)
+        for _ in range(20):
+            try:
+                await reserve(ledger, "0.02")
+                results.append(True)
+            except OverBudget:
+                results.append(False)
+        await ledger.aclose()
+
+    threads = [threading.Thread(target=lambda: asyncio.run(spend())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(results) == 50
+    assert not sqlite_writer._WRITERS
+
+
+def test_a_loop_that_ended_disturbs_nobody(path: Path) -> None:
+    """Work whose caller's loop is closed is done all the same, and the writer lives on."""
+    ledger = SqliteLedger(POLICY, path)
+    loop = asyncio.new_event_loop()
+    writer = sqlite_writer.writer_for(path.absolute(), lambda db: None)
+    try:
+        started = threading.Event()
+        goes_on = threading.Event()
+
+        def slow(db: sqlite3.Connection) -> None:
+            started.set()
+            goes_on.wait(30)
+
+        task = loop.create_task(writer.run(slow))
+        loop.run_until_complete(asyncio.sleep(0))
+        started.wait(30)
+        task.cancel()
+        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        loop.close()
+        goes_on.set()
+        asyncio.run(writer.run(lambda db: None))
+    finally:
+        sqlite_writer.leave(writer)
+        asyncio.run(ledger.aclose())
+
+
+def test_expired_holds_and_old_buckets_are_swept(path: Path) -> None:
+    """The file does not grow for ever: expired rows go, their money stays until its window is long past."""
+
+    async def later() -> tuple[int, int]:
+        clock = Clock()
+        ledger = SqliteLedger(POLICY, path, clock=clock)
+        await reserve(ledger)
+        clock.now += 100 * 86_400
+        await reserve(ledger)
+        rows = await ledger._store._writer.run(  # type: ignore[attr-defined]
+            lambda db: [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("holds", "accounts")]
+        )
+        await ledger.aclose()
+        return tuple(rows)  # type: ignore[return-value]
+
+    assert asyncio.run(later()) == (1, 1)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Python warns of every fork with threads")
+def test_both_sides_of_a_fork_keep_the_book(path: Path) -> None:
+    """A process that forks with the ledger open goes on, and so does its child; each sees what the other spent."""
+    loop = asyncio.new_event_loop()
+    ledger = SqliteLedger(POLICY, path)
+    loop.run_until_complete(reserve(ledger))
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        code = 1
+        try:
+            own = asyncio.new_event_loop()
+            own.run_until_complete(reserve(ledger, "0.5"))
+            own.run_until_complete(ledger.aclose())
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert loop.run_until_complete(ledger.standing({})).used == 0.75
+    loop.run_until_complete(ledger.aclose())
+    loop.close()
+
+
+@pytest.mark.anyio
+async def test_a_fork_behind_pythons_back_is_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that got the open file without knowing denies, rather than damage the book."""
+    ledger = SqliteLedger(POLICY, path)
+    await reserve(ledger)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(LedgerDown, match="build the Router after forking"):
+            await reserve(ledger)
+    await ledger.aclose()
+
+
+def test_what_is_queued_at_exit_is_written(path: Path) -> None:
+    """A program that ends without closing its router loses no settlement."""
+    program = f"""
+import asyncio
+from decimal import Decimal
+from hybridinfer.budget.contract import DAY, policy_with
+from hybridinfer.budget.ledger_sqlite import SqliteLedger, _settling
+
+async def main():
+    ledger = SqliteLedger(policy_with(DAY), {str(path)!r})
+    one = await ledger.reserve(receipt_id="r", target="t", usd=Decimal(1), tags={{}})
+    ledger._store._writer.post(_settling(one.id, 125_000_000, estimated=False))
+
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT booked FROM accounts").fetchall() == [(125_000_000,)]
+    db.close()
+
+
+def test_estimated_money_is_marked(path: Path) -> None:
+    """The book tells what was counted from what was reported."""
+
+    async def spend() -> list[tuple[int, int]]:
+        ledger = SqliteLedger(POLICY, path)
+        await ledger.settle(await reserve(ledger), Decimal("0.125"))
+        await ledger.settle(await reserve(ledger), Decimal("0.25"), estimated=True)
+        rows: list[tuple[int, int]] = await ledger._store._writer.run(  # type: ignore[attr-defined]
+            lambda db: db.execute("SELECT booked, estimated FROM accounts").fetchall()
+        )
+        await ledger.aclose()
+        return rows
+
+    assert asyncio.run(spend()) == [(375_000_000, 250_000_000)]
