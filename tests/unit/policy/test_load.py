@@ -94,7 +94,7 @@ AT_TARGET = "{kind: openai, model: m}"
         (AT_TARGET, "{kind: openai, model: m, timeout: «8 s}", "targets.cloud.timeout: not a duration; write it with its unit, such as 250ms, 8s or 5m"),
         (AT_TARGET, "{kind: openai, model: m, timeout: «0s}", "targets.cloud.timeout: a duration is more than zero and at most a year; write it such as 250ms, 8s or 5m"),
         (AT_TARGET, "{kind: openai, model: m, timeout: «99999h}", "targets.cloud.timeout: a duration is more than zero and at most a year; write it such as 250ms, 8s or 5m"),
-        # numbers: nothing is converted
+        # numbers, which nothing converts
         (AT_TARGET, "{kind: openai, model: m, max_tokens: «'5'}", "targets.cloud.max_tokens: not a whole number; write digits without quotes"),
         (AT_TARGET, "{kind: openai, model: m, max_tokens: «true}", "targets.cloud.max_tokens: not a whole number; write digits without quotes"),
         (AT_TARGET, "{kind: openai, model: m, max_tokens: «5.0}", "targets.cloud.max_tokens: not a whole number; write digits without quotes"),
@@ -354,7 +354,8 @@ def test_installed_lists_entry_points_by_name():
 
 def test_a_digest_ignores_comments_and_the_order_of_keys():
     """The same policy written differently has the same name."""
-    other = "# x\nrules:\n" + GOOD.split("rules:\n")[1] + GOOD.split("rules:\n")[0]
+    head, rules = GOOD.split("rules:\n")
+    other = "# x\nrules:\n" + rules + head
     assert digest(loads(other)) == digest(loads(GOOD))
     assert len(digest(loads(GOOD))) == 12
 
