@@ -197,18 +197,20 @@ def _rungs(policy: Policy) -> Iterator[Finding]:
     settings = policy.resilience
     for i, rule in enumerate(policy.rules):
         blocks = [policy.targets[name] for name in rule.use]
-        spent = 0.0
+        silent, now = 0.0, 0.0
         for at, block in enumerate(blocks):
-            if at and block.kind != "canned" and spent >= _until(settings, blocks[at + 1 :]):
+            until = _until(settings, blocks[at + 1 :])
+            if at and block.kind != "canned" and now >= until:
                 what = (
                     f"rule {rule.name!r} gives {rule.use[at]!r} no time when the targets before it stay silent: "
-                    f"they take {spent:g}s of a deadline of {settings.deadline:g}s"
+                    f"they take {silent:g}s of a deadline of {settings.deadline:g}s"
                 )
                 hint = "raise 'deadline', or lower 'first_token', 'timeout' or 'retry.attempts'"
                 path: Path = ("rules", i, "use", at)
                 yield Finding(id="unreachable-rung", severity="warning", path=path, what=what, hint=hint)
                 break
-            spent += _silence(settings, block)
+            silent += _silence(settings, block)
+            now = max(now, min(silent, until))
 
 
 def _until(settings: ResilienceBlock, later: list[TargetBlock]) -> float:
