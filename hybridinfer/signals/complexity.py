@@ -1,0 +1,159 @@
+"""How likely a small model is to fail at the request: a linear model, trained on recorded outcomes.
+
+The score comes from the *last user turn*: twenty features (`features.py`) times the weights of
+`complexity.json`, which `python -m benchmarks.train_complexity` makes from recorded successes and failures
+of small models. A short follow-up inherits most of what the turns before it asked. What single prompts
+cannot teach (tools, a schema, a long context, pictures) adds the documented, hand-set points of `Context`.
+A logistic map spreads the sum over 0..1. docs/complexity.md has the method, the figures and the limits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from ..policy.model import SignalBlock
+from ..types import File, Image, Request, Text, ToolCall, ToolResult
+from .base import SignalResult, Standing
+from .features import FEATURES, SAMPLE, features
+
+
+class ComplexitySignal:
+    """Scores 0..1 by the expected failure of a small model. Needs no model, no network and no language guess.
+
+    Time is bounded: of a text longer than 12,000 characters, head, middle and tail are read, and `because`
+    says so. The other reasons are what weighed most, in points of expected failure, against the average of
+    the training data.
+    """
+
+    name = "complexity"
+
+    def __init__(self, block: SignalBlock) -> None:
+        self._block = block
+
+    def score(self, request: Request, standing: Standing) -> SignalResult:
+        """Measure `request`: its last user turn first, then the conversation around it."""
+        del standing
+        scorer = load()
+        turns = [message.text for message in request.messages if message.role == "user"] or [""]
+        points, reasons = scorer.judge(turns[-1])
+        earlier = "\n".join(turns[:-1])
+        points, inherited = _inherit(points, turns[-1], scorer.judge(earlier)[0] if earlier.strip() else points)
+        context, added = _context(request, len(turns[-1]))
+        score = scorer.scale(points + context)
+        because = (*reasons, *inherited, *added, *_sampled(turns[-1]))
+        return SignalResult(score=score, level=self._block.level_of(score), because=because)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scorer:
+    """The trained weights, in the order of `FEATURES`."""
+
+    intercept: float
+    """Expected failure of a small model on the average training prompt, 0..1."""
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    weights: tuple[float, ...]
+    """Points of expected failure for one scale above the mean."""
+    centre: float
+    """The points that score 0.5."""
+    slope: float
+
+    def judge(self, text: str) -> tuple[float, tuple[str, ...]]:
+        """Expected failure of a small model at `text` (a linear estimate, so a little beyond 0..1), and why."""
+        shares = self.contributions(features(text))
+        order = sorted(range(len(shares)), key=lambda index: -abs(shares[index]))[:_REASONS]
+        reasons = tuple(
+            f"{FEATURES[index].more if shares[index] * self.weights[index] > 0 else FEATURES[index].less} ({shares[index]:+.2f})"
+            for index in order
+            if abs(shares[index]) >= _WORTH_SAYING
+        )
+        return self.intercept + sum(shares), reasons
+
+    def contributions(self, values: Sequence[float | None]) -> list[float]:
+        """What each feature adds to the intercept. None counts as average; nothing counts beyond 3 scales."""
+        return [
+            0.0 if value is None else weight * max(-_CLIP, min(_CLIP, (value - mean) / scale))
+            for value, mean, scale, weight in zip(values, self.means, self.scales, self.weights, strict=True)
+        ]
+
+    def scale(self, points: float) -> float:
+        """Points of expected failure to a score between 0 and 1; monotone."""
+        return 1 / (1 + math.exp(-self.slope * (points - self.centre)))
+
+
+@cache
+def load() -> Scorer:
+    """The shipped weights; read once."""
+    return parse(resources.files(__package__).joinpath("complexity.json").read_text("utf-8"))
+
+
+def parse(text: str) -> Scorer:
+    """A scorer from the JSON that the training command writes. Raises ValueError where its features are not ours."""
+    tree = json.loads(text)
+    table: Mapping[str, Mapping[str, float]] = tree["features"]
+    if list(table) != [feature.name for feature in FEATURES]:
+        raise ValueError(
+            "complexity.json has other features than features.py; train again: python -m benchmarks.train_complexity"
+        )
+    return Scorer(
+        intercept=tree["intercept"],
+        means=tuple(row["mean"] for row in table.values()),
+        scales=tuple(row["scale"] for row in table.values()),
+        weights=tuple(row["weight"] for row in table.values()),
+        centre=tree["score"]["centre"],
+        slope=tree["score"]["slope"],
+    )
+
+
+# Points for what single prompts cannot teach. Set by hand: the recorded outcomes hold one user turn each, so
+# nothing here is learned. Each is small beside the spread of the learned part (about 0.4 between everyday
+# and hard prompts), and each only ever adds.
+TOOLS, TOOLS_DOUBLED = 0.06, 0.02
+"""For having to choose a tool and fill in its arguments, and for every doubling of their number."""
+SCHEMA = 0.04
+"""For an answer that must keep a JSON schema."""
+PICTURE = 0.08
+"""For pictures and files to be read."""
+CONTEXT, CONTEXT_CHARS = 0.03, 2_000
+"""Times log2(1 + characters / 2000) of everything around the last user turn: 0.03 at 2,000, 0.1 at 20,000."""
+FOLLOW_UP, FOLLOW_UP_CHARS = 0.8, 200
+"""The share of the earlier turns' surplus that an empty follow-up inherits; none from 200 characters."""
+
+_REASONS = 3
+_WORTH_SAYING = 0.01
+_CLIP = 3.0
+
+
+def _inherit(points: float, turn: str, earlier: float) -> tuple[float, tuple[str, ...]]:
+    share = FOLLOW_UP * max(0.0, 1 - len(turn) / FOLLOW_UP_CHARS) * max(0.0, earlier - points)
+    return points + share, (f"a short follow-up on harder turns ({share:+.2f})",) if share >= _WORTH_SAYING else ()
+
+
+def _context(request: Request, last_turn: int) -> tuple[float, tuple[str, ...]]:
+    parts = [part for message in request.messages for part in message.parts]
+    nested = [inner for part in parts if isinstance(part, ToolResult) for inner in part.content]
+    everything = (*parts, *nested)
+    chars = sum(len(part.text) for part in everything if isinstance(part, Text))
+    chars += sum(len(part.arguments) for part in parts if isinstance(part, ToolCall)) - last_turn
+    around = CONTEXT * math.log2(1 + chars / CONTEXT_CHARS)
+    format_ = request.response_format
+    added = {
+        f"{len(request.tools)} tools to choose from": _tools(len(request.tools)),
+        "an answer that must keep a schema": SCHEMA if format_ and format_.type == "json_schema" else 0.0,
+        "pictures or files to read": PICTURE if any(isinstance(part, (Image, File)) for part in everything) else 0.0,
+        f"{chars:,} characters of context": around,
+    }
+    return sum(added.values()), tuple(f"{why} ({share:+.2f})" for why, share in added.items() if share >= _WORTH_SAYING)
+
+
+def _tools(number: int) -> float:
+    return TOOLS + TOOLS_DOUBLED * math.log2(number) if number else 0.0
+
+
+def _sampled(text: str) -> tuple[str, ...]:
+    return (f"only {SAMPLE:,} of {len(text):,} characters were read",) if len(text) > SAMPLE else ()
