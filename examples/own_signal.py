@@ -17,7 +17,7 @@ POLICY = {
         "team": {"kind": "canned", "text": "A colleague of the support team will write back today."},
         "faq": {"kind": "canned", "text": "Please see our list of frequent questions."},
     },
-    "signals": {"anger": {"levels": {"calm": 0.0, "angry": 0.5}}},
+    "signals": {"anger": {"kind": "own", "levels": {"calm": 0.0, "angry": 0.5}}},
     "rules": [
         {"name": "angry people get people", "when": {"anger": "angry"}, "use": ["team"]},
         {"name": "everybody else", "use": ["faq"]},

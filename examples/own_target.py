@@ -14,7 +14,7 @@ from hybridinfer.targets.base import Finish, TargetEvent, TargetFailed, TargetIn
 POLICY = {
     "version": 1,
     "targets": {
-        "facts": {"kind": "lookup", "zone": "device"},
+        "facts": {"kind": "own", "zone": "device"},
         "sorry": {"kind": "canned", "text": "I do not know that one."},
     },
     "rules": [{"name": "all", "use": ["facts", "sorry"]}],
@@ -25,7 +25,7 @@ FACTS = {"what is the capital of australia?": "Canberra."}
 class Lookup:
     """Answers what is in the table, and fails with a code for everything else: the next rung takes over."""
 
-    info = TargetInfo(name="facts", kind="lookup", zone="device")
+    info = TargetInfo(name="facts", kind="own", zone="device")
 
     async def stream(self, request: Request, *, stream: bool) -> AsyncIterator[TargetEvent]:
         """Text, then one `Finish`; or `TargetFailed`, and nothing else."""

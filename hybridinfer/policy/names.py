@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TARGET_KINDS = ("onnx", "openai", "anthropic", "canned")
 SIGNAL_KINDS = ("privacy", "complexity", "size", "budget")
+OWN = "own"
+"""The kind of targets and signals that the program hands to the router as objects (`targets=`, `signals=`)."""
 
 
 class Fault(NamedTuple):
@@ -58,7 +60,7 @@ def faults_in(policy: Policy) -> Iterator[Fault]:
 def _kinds(policy: Policy) -> Iterator[Fault]:
     for name, target in policy.targets.items():
         if target.kind not in TARGET_KINDS:
-            known = (*TARGET_KINDS, *installed("hybridinfer.targets"))
+            known = (*TARGET_KINDS, OWN, *installed("hybridinfer.targets"))
             if target.kind not in known:
                 yield Fault(
                     ("targets", name, "kind"), f"unknown kind {target.kind!r}", did_you_mean(target.kind, known)
@@ -66,7 +68,7 @@ def _kinds(policy: Policy) -> Iterator[Fault]:
     for name, signal in policy.signals.items():
         kind = signal.kind or name
         if kind not in SIGNAL_KINDS:
-            known = (*SIGNAL_KINDS, *installed("hybridinfer.signals"))
+            known = (*SIGNAL_KINDS, OWN, *installed("hybridinfer.signals"))
             if kind not in known:
                 at: Path = ("signals", name, "kind") if signal.kind else ("signals", name)
                 yield Fault(at, f"unknown signal {kind!r}", did_you_mean(kind, known), key=signal.kind is None)

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, cast
 
 from ..errors import ConfigurationError
+from ..policy.names import OWN
 from .base import Signal, SignalResult, Standing
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def _factory(kind: str) -> SignalFactory:
         return cast("SignalFactory", getattr(import_module(f".{module}", __package__), name))
     for entry in entry_points(group=GROUP, name=kind):
         return partial(_loaded, kind, entry.load())
+    if kind == OWN:
+        raise ConfigurationError("a signal of kind 'own' is handed over: Router(..., signals={name: the signal})")
     known = ", ".join(sorted(BUILT_IN))
     raise ConfigurationError(f"no signal of kind {kind!r}; known are {known} and entry points of the group {GROUP}")
 

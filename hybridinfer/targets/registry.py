@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, cast
 
 from ..errors import ConfigurationError
+from ..policy.names import OWN
 from .base import Target, TargetContext, TargetFactory
 
 if TYPE_CHECKING:
@@ -45,5 +46,7 @@ def _factory(kind: str) -> TargetFactory:
         return cast("TargetFactory", getattr(import_module(f".{module}", __package__), name))
     for entry in entry_points(group=GROUP, name=kind):
         return cast("TargetFactory", entry.load())
+    if kind == OWN:
+        raise ConfigurationError("a target of kind 'own' is handed over: Router(..., targets={name: the target})")
     known = ", ".join(sorted(BUILT_IN))
     raise ConfigurationError(f"no target of kind {kind!r}; known are {known} and entry points of the group {GROUP}")
