@@ -73,7 +73,12 @@ class Emulator:
         self.keys = None if keys is None else frozenset(keys)
         self.requests: list[Seen] = []
         """Everything that arrived, in order."""
+        self.arrived = threading.Event()
+        """Set when a request has arrived; clear it to wait for the next one."""
         self.open_connections = 0
+        self.accepted = 0
+        """Connections since the start."""
+        self._quiet = asyncio.Event()
         self._outages: list[Outage] = []
         self._chance = random.Random(seed)  # noqa: S311 -- dice, not secrets
         self._lock = threading.Lock()
@@ -117,6 +122,10 @@ class Emulator:
         """End every outage."""
         for outage in list(self._outages):
             self._end(outage)
+
+    async def idle(self) -> None:
+        """Wait until no connection is open. On the emulator's own loop only."""
+        await self._quiet.wait()
 
     async def __aenter__(self) -> Self:
         self._start()
@@ -205,10 +214,13 @@ class Emulator:
         task = asyncio.current_task()
         transport, protocol = await loop.connect_accepted_socket(lambda: _Protocol(reader, task), connection)
         self.open_connections += 1
+        self.accepted += 1
+        self._quiet.clear()
         wire = Wire(asyncio.StreamWriter(transport, protocol, reader, loop))
         try:
             while (seen := await read(reader)) is not None:
                 self.requests.append(seen)
+                self.arrived.set()
                 await asyncio.sleep(self.latency)
                 if not await serve(seen, wire, self._fault(seen), pace=self.pace, keys=self.keys):
                     break
@@ -216,6 +228,8 @@ class Emulator:
             transport.abort()  # the client left, or the emulator ends: at once, in either case
         finally:
             self.open_connections -= 1
+            if not self.open_connections:
+                self._quiet.set()
             transport.close()
 
     def _fault(self, seen: Seen) -> Fault | None:

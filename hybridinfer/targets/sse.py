@@ -7,7 +7,6 @@ type inside it. Leaves out `id` and `retry`, which serve reconnecting; a broken 
 from __future__ import annotations
 
 _BOM = b"\xef\xbb\xbf"
-_MOST_BYTES = 16 * 1024 * 1024
 
 
 class Overflow(ValueError):
@@ -19,7 +18,7 @@ class SseDecoder:
 
     __slots__ = ("_data", "_held", "_limit", "_rest", "_started")
 
-    def __init__(self, *, limit: int = _MOST_BYTES) -> None:
+    def __init__(self, *, limit: int) -> None:
         self._rest: list[bytes] = []
         """Pieces of a line that has no end yet."""
         self._data: list[bytes] = []

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _SUPPORTS: frozenset[Need] = frozenset({"tools", "vision", "files", "json"})
 _MOST_BYTES = 64 * 1024 * 1024
+_MOST_EVENT_BYTES = 16 * 1024 * 1024
 _DRAIN_SECONDS = 0.25
 _PLACEHOLDER_KEY = "none"
 # They name the key or frame the body; a caller's header goes to every target that is tried.
@@ -140,7 +141,10 @@ class VendorTarget(ABC):
                 f"target {name!r}: options.supports is a list out of {', '.join(sorted(_SUPPORTS))}"
             )
         self._supports = frozenset(cast("Sequence[Need]", supports))
-        self._drop = frozenset(options.get("drop", ()))
+        drop = options.get("drop", [])
+        if not isinstance(drop, (list, tuple)):
+            raise ConfigurationError(f"target {name!r}: options.drop is a list of body fields")
+        self._drop = frozenset(drop)
         self._extra_body: Mapping[str, Any] = options.get("extra_body", {})
         if not isinstance(self._extra_body, Mapping) or {"messages", "model", "stream"} & self._extra_body.keys():
             raise ConfigurationError(
@@ -172,7 +176,7 @@ class VendorTarget(ABC):
             # A server may answer otherwise than it was asked: what it says it sends counts.
             kind = response.headers.get("content-type", "")
             if "event-stream" in kind or (stream and "json" not in kind):
-                decoder = SseDecoder()
+                decoder = SseDecoder(limit=_MOST_EVENT_BYTES)
                 async for piece in pieces:
                     for data in decoder.feed(piece):
                         for event in reader.feed(data):

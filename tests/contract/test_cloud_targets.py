@@ -549,14 +549,16 @@ HI = {"model": "m", "choices": [{"index": 0, "message": {"content": "hi"}, "fini
 
 async def test_a_server_that_ignores_streaming_is_understood(make, played):
     """One JSON body in answer to a stream's request is still an answer."""
-    played.append(httpx2.Response(200, json=HI))
+    played.append(
+        httpx2.Response(200, stream=_Pieces(json.dumps(HI).encode()), headers={"content-type": "application/json"})
+    )
     assert (await _answer(make("openai"), _ask(), stream=True))[0] == "hi"
 
 
 async def test_a_server_that_always_streams_is_understood(make, played):
     """A stream in answer to a plain request is still an answer, even without [DONE] and its last blank line."""
     chunk = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}'
-    played.append(httpx2.Response(200, content=chunk, headers={"content-type": "text/event-stream"}))
+    played.append(httpx2.Response(200, stream=_Pieces(chunk), headers={"content-type": "text/event-stream"}))
     assert (await _answer(make("openai"), _ask(), stream=False))[0] == "hi"
 
 
@@ -579,6 +581,14 @@ async def test_a_name_without_an_address_is_unavailable(make, played, kind):
     played.append(error)
     failure = await _fail(make(kind), stream=True)
     assert (failure.code, failure.because) == (Code.UNAVAILABLE, "the host's name has no address")
+
+
+@BOTH
+async def test_an_error_in_a_web_page_goes_by_its_status(make, played, kind):
+    """Proxies answer in HTML."""
+    played.append(httpx2.Response(502, stream=_Pieces(b"<h1>Bad gateway</h1>")))
+    failure = await _fail(make(kind), stream=True)
+    assert (failure.code, failure.because) == (Code.UNAVAILABLE, "HTTP 502")
 
 
 @BOTH

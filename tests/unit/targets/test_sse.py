@@ -10,7 +10,7 @@ from hybridinfer.targets.sse import Overflow, SseDecoder
 
 
 def _decode(*pieces: bytes) -> list[bytes]:
-    decoder = SseDecoder()
+    decoder = SseDecoder(limit=1000)
     return [event for piece in pieces for event in decoder.feed(piece)] + decoder.flush()
 
 
@@ -56,7 +56,7 @@ def test_the_split_of_the_bytes_does_not_matter(data):
 
 def test_events_come_as_soon_as_they_are_complete():
     """Nothing waits for the next event."""
-    decoder = SseDecoder()
+    decoder = SseDecoder(limit=1000)
     assert decoder.feed(b"data: a\n") == []
     assert decoder.feed(b"\nda") == [b"a"]
 
