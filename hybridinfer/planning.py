@@ -29,17 +29,18 @@ class Planner:
         self._request = request
         self._runtime = runtime
         self._tokens: dict[str, int] = {}
-        self._resolved: dict[str, Request] = {}
+        self._worst: dict[str, Decimal | None] = {}
+        self._needs = request.needs
 
     def plan(self, scores: Mapping[str, SignalResult]) -> Decision:
         """Decide, then take out of the plan what lacks a capability, the room or the money."""
         request, policy = self._request, self._runtime.policy
         levels = {name: result.level for name, result in scores.items()}
-        decision = decide(policy, levels, needs=request.needs, tags=request.tags)
+        decision = decide(policy, levels, needs=self._needs, tags=request.tags)
         removals = {name: self._removal(name) for name in decision.plan}
         unable = {name: removal for name, removal in removals.items() if removal is not None}
         if unable:
-            decision = decide(policy, levels, needs=request.needs, tags=request.tags, unable=unable)
+            decision = decide(policy, levels, needs=self._needs, tags=request.tags, unable=unable)
         return replace(
             decision,
             scores={name: result.score for name, result in scores.items()},
@@ -57,21 +58,25 @@ class Planner:
         """The request with the `max_tokens` that this target is sent: without a limit no budget could hold."""
         if self._request.max_tokens is not None:
             return self._request
-        if target not in self._resolved:
-            limit = self._runtime.policy.targets[target].max_tokens
-            window = self._runtime.infos[target].context_window
-            if window is not None:
-                limit = max(MIN_ANSWER, min(limit, window - self.tokens(target)))
-            self._resolved[target] = replace(self._request, max_tokens=limit)
-        return self._resolved[target]
+        return replace(self._request, max_tokens=self._max_tokens(target))
 
     def worst_case(self, target: str) -> Decimal | None:
         """The most that one call can cost in USD; None: nobody can price it."""
+        if target not in self._worst:
+            self._worst[target] = self._price(target)
+        return self._worst[target]
+
+    def _max_tokens(self, target: str) -> int:
+        if self._request.max_tokens is not None:
+            return self._request.max_tokens
+        limit = self._runtime.policy.targets[target].max_tokens
+        window = self._runtime.infos[target].context_window
+        return limit if window is None else max(MIN_ANSWER, min(limit, window - self.tokens(target)))
+
+    def _price(self, target: str) -> Decimal | None:
         if self._runtime.infos[target].kind == "canned":
             return Decimal(0)
-        max_tokens = self.resolved(target).max_tokens
-        assert max_tokens is not None
-        prices = self._runtime.prices
+        max_tokens, prices = self._max_tokens(target), self._runtime.prices
         least = prices.worst_case(target, input_tokens=0, max_tokens=max_tokens)
         if not least:  # unpriced or free: no need to count
             return least
@@ -99,7 +104,7 @@ class Planner:
         info = self._runtime.infos[target]
         if info.kind == "canned":
             return None
-        missing = self._request.needs - info.supports
+        missing = self._needs - info.supports
         if missing:
             because = f"cannot do {', '.join(sorted(missing))}"
             return Removal(target=target, reason=Reason.CAPABILITY, because=because)

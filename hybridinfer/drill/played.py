@@ -1,0 +1,124 @@
+"""A scripted call under its limits, on a virtual clock: the counterpart of `hybridinfer.opened.Opened`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf
+from random import Random
+from typing import TYPE_CHECKING, assert_never
+
+from ..answer import Assembly, code_of
+from ..commands import Call, Limits, Outcome
+from ..receipt import Code
+from ..targets.base import Finish
+from ..types import TextDelta
+from .world import Answers, Fails, Hangs, Step
+
+if TYPE_CHECKING:
+    from ..commands import Runtime
+    from .world import World
+
+
+class Played:
+    """One scripted call."""
+
+    def __init__(self, call: Call, step: Step, runtime: Runtime, world: World) -> None:
+        self._call = call
+        self._began = world.now
+        self._judged = runtime.infos[call.target].kind != "canned"
+        self._line = _timeline(step, world.random)
+        self.shown: list[str] = []
+
+    def called(self) -> tuple[float, Outcome]:
+        """How long the `Call` takes and what it gives."""
+        limits, line = self._call.limits, self._line
+        if self._call.hold:
+            if line.end > limits.total:
+                return limits.total, self._outcome(limits.total, Code.TIMEOUT)
+            return line.end, self._outcome(line.end)
+        sign = line.pieces[0][0] if line.pieces else line.end
+        if sign > limits.first_token:
+            return limits.first_token, self._outcome(limits.first_token, self._slow(limits))
+        if not line.pieces:
+            return line.end, self._outcome(line.end)
+        return sign, replace(self._outcome(sign, Code.OK), opened=self)
+
+    def relayed(self) -> tuple[float, Outcome]:
+        """How long the rest of the stream takes and how it ends; `shown` has its pieces."""
+        limits, line = self._call.limits, self._line
+        last = first = line.pieces[0][0]
+        for at in [*(at for at, _ in line.pieces[1:]), line.end]:
+            limit = min(last + limits.stall, limits.total)
+            if at > limit:
+                code = Code.STALLED if limits.stall < limits.total - last else Code.TIMEOUT
+                return self._relay_until(first, limit, code)
+            last = at
+        return self._relay_until(first, line.end, None)
+
+    def until(self, now: float) -> Outcome:
+        """What had come when the caller left."""
+        return self._outcome(now - self._began, Code.CANCELLED)
+
+    def _relay_until(self, first: float, end: float, code: Code | None) -> tuple[float, Outcome]:
+        self.shown = [text for at, text in self._line.pieces if at <= end]
+        return end - first, self._outcome(end, code)
+
+    def _slow(self, limits: Limits) -> Code:
+        return Code.STALLED if limits.first_token < limits.total else Code.TIMEOUT
+
+    def _outcome(self, at: float, code: Code | None = None) -> Outcome:
+        """What is known after `at` seconds; without a code, at the end."""
+        line, assembly = self._line, Assembly()
+        for when, text in line.pieces:
+            if when <= at:
+                assembly.add(TextDelta(text=text))
+        because, fails = "", None
+        if code is None:
+            if line.fails is not None:
+                code, because, fails = line.fails.code, "scripted", line.fails
+            else:
+                if line.finish is not None:
+                    assembly.add(line.finish)
+                code, because = code_of(assembly, self._call.request) if self._judged else (Code.OK, "")
+        answer = assembly.answer()
+        outcome = Outcome(code=code, answer=answer, because=because, seconds=at)
+        if line.pieces and line.pieces[0][0] <= at:
+            outcome = replace(outcome, first_token_seconds=line.pieces[0][0])
+        if fails is None:
+            return outcome
+        usage = replace(answer, usage=fails.usage or answer.usage)
+        return replace(outcome, answer=usage, retry_after=fails.retry_after, retry=fails.retry)
+
+
+@dataclass(slots=True)
+class _Timeline:
+    """When each piece comes, and how it ends; seconds since the call."""
+
+    pieces: list[tuple[float, str]]
+    end: float
+    fails: Fails | None = None
+    finish: Finish | None = None
+
+
+def _timeline(step: Step, random: Random) -> _Timeline:
+    match step:
+        case Answers():
+            factor = 1 + step.spread * (2 * random.random() - 1) if step.spread else 1.0
+            first, last = step.first * factor, max(step.first, step.seconds) * factor
+            texts = _split(step.text, step.pieces)
+            gap = (last - first) / max(len(texts) - 1, 1)
+            pieces = [(first + gap * i, text) for i, text in enumerate(texts)]
+            finish = None if step.finish is None else Finish(finish_reason=step.finish, usage=step.usage)
+            return _Timeline(pieces, last, finish=finish)
+        case Fails():
+            said = [(step.seconds / 2, step.said)] if step.said else []
+            return _Timeline(said, step.seconds, fails=step)
+        case Hangs():
+            return _Timeline([(step.first, step.said)] if step.said else [], inf)
+        case _:  # pragma: no cover
+            assert_never(step)
+
+
+def _split(text: str, pieces: int) -> list[str]:
+    size = max(1, -(-len(text) // max(pieces, 1)))
+    return [text[i : i + size] for i in range(0, len(text), size)]

@@ -1,0 +1,258 @@
+"""The flow on a virtual clock: scripted targets, any number of overlapping requests, hours in seconds.
+
+    world = World(outages=(Downtime("cloud", start=60, end=1260, does=Fails(Code.UNAVAILABLE)),), seed=7)
+    runtime = stage(load("policies/default.yaml"), world)
+    stories = run([Arrival(at=i * 0.2, request=request) for i in range(10_000)], runtime, world)
+
+It drives the very generator that `AsyncRouter` drives, so retries, fallbacks, breakers, deadlines and money are the
+real ones. The same world, seed and arrivals give the same stories, to the last digit. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never, get_args
+
+from ..budget.ledger import MemoryLedger, NullLedger, OverBudget
+from ..budget.prices import PriceBook
+from ..commands import (
+    Abandoned,
+    Call,
+    Command,
+    Deliver,
+    Denied,
+    Outcome,
+    Relay,
+    Release,
+    Reserve,
+    Restart,
+    Result,
+    Runtime,
+    Score,
+    Settle,
+    Sleep,
+)
+from ..errors import RequestError
+from ..flow import Flow
+from ..flow import run as flow
+from ..policy.load import digest
+from ..policy.model import Policy, zone_of
+from ..receipt import Code, Need, Receipt
+from ..resilience.breaker import Breaker
+from ..resilience.retry import RetryBudget
+from ..targets.base import TargetInfo
+from ..types import Request, Reset, Start, TextDelta, Usage
+from .played import Played
+from .world import Answers, Step, World
+
+if TYPE_CHECKING:
+    from ..budget.ledger import Ledger
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A request that comes in at `at`. `stream`: read piece by piece; `leaves_after`: the caller gives up then."""
+
+    at: float
+    request: Request
+    stream: bool = False
+    leaves_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What became of one request. Exactly one of `result`, `error` and `abandoned` is there."""
+
+    result: Result | None = None
+    error: RequestError | None = None
+    abandoned: Receipt | None = None
+    events: tuple[Start | TextDelta | Reset, ...] = ()
+    """What a streaming caller saw, without the end."""
+    began: float
+    ended: float
+
+    @property
+    def receipt(self) -> Receipt:
+        """The receipt, however it ended."""
+        if self.result is not None:
+            return self.result.receipt
+        receipt = self.abandoned if self.error is None else self.error.receipt
+        assert receipt is not None
+        return receipt
+
+
+def stage(policy: Policy, world: World) -> Runtime:
+    """A runtime whose targets exist in `world` only. Every target can do everything its policy does not deny."""
+    infos = {
+        name: TargetInfo(
+            name=name,
+            kind=block.kind,
+            zone=zone_of(block),
+            model=block.model,
+            region=block.region,
+            supports=frozenset(get_args(Need)),
+            context_window=block.context_window,
+        )
+        for name, block in policy.targets.items()
+    }
+    settings = policy.resilience.circuit_breaker
+    return Runtime(
+        policy=policy,
+        digest=digest(policy),
+        infos=infos,
+        count_tokens=lambda _name, request: sum(len(message.text) for message in request.messages) // 3 + 8,
+        count_text=lambda _name, text: len(text) // 3 + 1,
+        prices=PriceBook(policy, clock=lambda: world.date().timestamp()),
+        breakers={name: Breaker(name, settings, world.clock) for name, info in infos.items() if info.kind != "canned"},
+        retry_budget=RetryBudget(),
+        clock=world.clock,
+        now=world.date,
+        random=world.random.random,
+        new_id=world.new_id,
+        window_budgets=any(budget.per != "request" for budget in policy.budgets),
+    )
+
+
+def simulate(
+    request: Request, runtime: Runtime, world: World, *, stream: bool = False, ledger: Ledger | None = None
+) -> Story:
+    """One request, alone, now. The world's clock stands at its end afterwards."""
+    return run([Arrival(at=world.now, request=request, stream=stream)], runtime, world, ledger=ledger)[0]
+
+
+def run(arrivals: Iterable[Arrival], runtime: Runtime, world: World, *, ledger: Ledger | None = None) -> list[Story]:
+    """All of `arrivals`, overlapping as their times say. The stories stand in the order of the arrivals.
+
+    `ledger` must answer without waiting, as `MemoryLedger` does; None makes the one that the policy needs.
+    """
+    if ledger is None:
+        clock = lambda: world.date().timestamp()  # noqa: E731 - a name for one line
+        ledger = MemoryLedger(runtime.policy, clock=clock) if runtime.window_budgets else NullLedger()
+    calls = [_Caller(arrival, runtime, world, ledger) for arrival in arrivals]
+    order = count()
+    agenda: list[tuple[float, int, _Caller]] = []
+    for call in calls:
+        heappush(agenda, (call.wakes, next(order), call))
+    while agenda:
+        world.now, _, call = heappop(agenda)
+        if call.go_on():
+            heappush(agenda, (call.wakes, next(order), call))
+    return [call.story for call in calls]
+
+
+class _Caller:
+    """One request under way: a driver whose waiting is a number."""
+
+    story: Story
+
+    def __init__(self, arrival: Arrival, runtime: Runtime, world: World, ledger: Ledger) -> None:
+        self._arrival = arrival
+        self._runtime = runtime
+        self._world = world
+        self._ledger = ledger
+        self._flow: Flow | None = None
+        self._answer: Any = None
+        self._call: Played | None = None
+        self._events: list[Start | TextDelta | Reset] = []
+        self._leaves = inf if arrival.leaves_after is None else arrival.at + arrival.leaves_after
+        self.wakes = arrival.at
+
+    def go_on(self) -> bool:
+        """Carry commands out until one takes time; False when the request has ended."""
+        try:
+            if self._flow is None:
+                self._flow = flow(self._arrival.request, self._runtime, hold=not self._arrival.stream)
+            elif self._world.now >= self._leaves:
+                self._leave(self._flow)
+            while True:
+                seconds, self._answer = self._carry_out(self._flow.send(self._answer))
+                if seconds > 0:
+                    self.wakes = min(self._world.now + seconds, self._leaves)
+                    return True
+        except StopIteration as done:
+            self._end(result=done.value)
+        except RequestError as error:
+            self._end(error=error)
+        except Abandoned as gone:
+            self._end(abandoned=gone.receipt)
+        return False
+
+    def _end(self, **how: Any) -> None:
+        events = tuple(self._events)
+        self.story = Story(began=self._arrival.at, ended=self._world.now, events=events, **how)
+
+    def _leave(self, steps: Flow) -> None:
+        outcome = Outcome(code=Code.CANCELLED)
+        if self._call is not None:
+            outcome = self._call.until(self._world.now)
+        command = steps.throw(Abandoned(outcome))
+        while True:  # only bookings are left: they take no time
+            command = steps.send(self._carry_out(command)[1])
+
+    def _carry_out(self, command: Command) -> tuple[float, Any]:
+        """(seconds it takes, the answer)."""
+        policy = self._runtime.policy
+        match command:
+            case Score():
+                floors = {name: block.levels for name, block in policy.signals.items()}
+                return 0.0, {name: self._world.result(name, list(some), some) for name, some in floors.items()}
+            case Call():
+                self._call = Played(command, self._does(command.target), self._runtime, self._world)
+                return self._call.called()
+            case Relay(target=target, opened=opened):
+                self._events.append(Start(target=target))
+                return self._relay(opened)
+            case Deliver(target=target, answer=answer):
+                self._events += [Start(target=target), TextDelta(text=answer.text)]
+                return 0.0, None
+            case Restart(because=because):
+                self._events.append(Reset(because=because))
+                return 0.0, None
+            case Sleep(seconds=seconds):
+                self._call = None
+                return seconds, None
+            case Reserve():
+                return 0.0, self._reserve(command)
+            case Settle(reservation=reservation, usd=usd, estimated=estimated):
+                return 0.0, _at_once(self._ledger.settle(reservation, usd, estimated=estimated))
+            case Release(reservation=reservation):
+                return 0.0, _at_once(self._ledger.release(reservation))
+            case _:  # pragma: no cover
+                assert_never(command)
+
+    def _does(self, target: str) -> Step:
+        block = self._runtime.policy.targets[target]
+        canned = Answers(text=block.text, first=0.0, seconds=0.0, usage=Usage())
+        return canned if block.kind == "canned" else self._world.does(target, Answers())
+
+    def _relay(self, played: Played) -> tuple[float, Outcome]:
+        seconds, outcome = played.relayed()
+        self._events += [TextDelta(text=text) for text in played.shown]
+        return seconds, outcome
+
+    def _reserve(self, command: Reserve) -> Any:
+        try:
+            return _at_once(
+                self._ledger.reserve(
+                    receipt_id=command.receipt_id, target=command.target, usd=command.usd, tags=command.tags
+                )
+            )
+        except OverBudget as over:
+            return Denied(because=str(over))
+
+
+def _at_once(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that does not wait."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    work.close()
+    raise RuntimeError("the ledger of a simulation must answer at once; use MemoryLedger")
