@@ -33,8 +33,9 @@ def quantize(weights: NDArray[np.float32], block: int) -> Quantized:
 
 
 def block_size(columns: list[int]) -> int:
-    """The largest block of 128, 64 or 32 that divides every count of columns; 32 where none does.
+    """128 where it divides every count of columns, else 32.
 
-    Larger blocks run faster and cost nothing measurable in quality at 8 bits.
+    Activations are rounded per block, too: at 0.5 billion weights and more that costs nothing measurable, while
+    SmolLM2 (whose width only 64 and 32 divide) keeps 96.9% of its first choices with 32, and 94.5% with 64.
     """
-    return next((size for size in (128, 64) if all(count % size == 0 for count in columns)), 32)
+    return 128 if all(count % 128 == 0 for count in columns) else 32

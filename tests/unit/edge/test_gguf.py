@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -72,10 +73,8 @@ def test_no_damaged_header_does_more_than_raise(
     content[at : at + 8] = data.draw(st.binary(min_size=8, max_size=8))
     file = tmp_path_factory.getbasetemp() / "damaged.gguf"
     file.write_bytes(content[: data.draw(st.integers(100, 8000))])
-    try:
+    with suppress(ModelError):
         GgufFile(file).close()
-    except ModelError:
-        pass
 
 
 def test_a_tensor_cut_off_is_refused(tmp_path: Path, tiny_gguf: Path) -> None:
@@ -83,8 +82,7 @@ def test_a_tensor_cut_off_is_refused(tmp_path: Path, tiny_gguf: Path) -> None:
     content = tiny_gguf.read_bytes()
     (tmp_path / "x.gguf").write_bytes(content[: len(content) - 1000])
     with GgufFile(tmp_path / "x.gguf") as gguf, pytest.raises(ModelError, match="cannot be read"):
-        for name in gguf.tensors:
-            gguf.floats(name)
+        gguf.floats(list(gguf.tensors)[-1])
 
 
 def test_missing_things_are_named(tiny_gguf: Path) -> None:
