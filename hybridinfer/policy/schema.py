@@ -25,6 +25,8 @@ def schema() -> dict[str, Any]:
     for name, block in (*definitions.items(), ("Policy", tree)):
         block.pop("title", None)
         for key, field in block.get("properties", {}).items():
+            if "default" in field:  # as people write it: 8s, not 8.0
+                field["default"] = getattr(model, name).model_construct().model_dump(mode="json")[key]
             if (doc := docs.get((name, key))) is not None:
                 field["description"] = doc
     definitions["TargetBlock"]["properties"]["kind"] |= {"examples": list(names.TARGET_KINDS)}

@@ -343,7 +343,7 @@ def test_kinds_of_installed_packages_are_known_by_name(monkeypatch):
         GOOD.replace("kind: openai, model: m", "kind: vllm") + "signals: {mood: {levels: {calm: 0, angry: 0.5}}}\n"
     )
     assert policy.targets["cloud"].kind == "vllm"
-    with pytest.raises(PolicyError, match="there are onnx, openai, anthropic, canned, vllm"):
+    with pytest.raises(PolicyError, match=r"there are onnx, .*canned, .*vllm"):
         loads(GOOD.replace("kind: openai, model: m", "kind: zzzzzz"))
 
 

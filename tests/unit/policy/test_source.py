@@ -91,7 +91,7 @@ def test_an_alias_repeats_its_value():
     """Anchors and aliases work; the alias has its own position."""
     source = read("a: &here [1, 2]\nb: *here\n", "f")
     assert source.tree == {"a": [1, 2], "b": [1, 2]}
-    assert source.position(("b", 1)) == (2, 1)
+    assert source.position(("b", 1)) == (2, 4)
 
 
 def test_an_anchor_on_a_key_or_a_scalar_can_be_repeated():
