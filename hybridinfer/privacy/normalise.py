@@ -3,7 +3,6 @@
 Every reading knows its way back, so that a finding always names code points of the text that was given.
 """
 
-# ruff: noqa: RUF001 - look-alike characters are what this file is about
 from __future__ import annotations
 
 import base64
@@ -29,6 +28,11 @@ _PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos|commat|period|colon|nbsp);")
 _BLOB = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
 _SHORT_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_ODD = re.compile(
+    "[\u00a0\u0660-\u2017\u201a-\u201b\u201e-\u2fff\u3000\u3002\ua620-\uabf9\ufe58-\ufe6b\uff01-\uff61\U0001d400-\U0001d7ff\U0001f100-\U0001f18f]"
+)
+"""Where `_plain_characters` may have something to say."""
+_SUSPECT = re.compile(f"{_INVISIBLE.pattern[:-1]}{_ODD.pattern[1:-1]}\u0370-\u04ff]")
 _MIXED = re.compile(r"[a-zA-Z@.][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff][a-zA-Z@.]")
 _TWINS = dict(
     zip(
@@ -124,9 +128,14 @@ def _plain(reading: Reading) -> Reading:
     """`reading` with invisible characters dropped and look-alikes replaced."""
     if reading.text.isascii():
         return _worded(reading)
+    if not _SUSPECT.search(reading.text):
+        return _worded(reading)
     if _INVISIBLE.search(reading.text):
         reading = _substitute(reading, _INVISIBLE, lambda _: "") or reading
-    text = reading.text.translate(_plain_characters())
+    text = reading.text
+    if _ODD.search(text):
+        table = _plain_characters()
+        text = _ODD.sub(lambda match: table.get(ord(match[0]), match[0]), text)
     if _MIXED.search(text):
         text = text.translate(_TWINS)
     return _worded(Reading(text=text, offsets=reading.offsets, whole=reading.whole))
@@ -199,5 +208,5 @@ def _base64(blob: str) -> str | None:
 
 
 def long_words(text: str) -> tuple[str, ...]:
-    """The words of `text`, between white space, of 16 characters and more, in their order."""
-    return tuple(word for word in text.split() if len(word) >= 16)
+    """The words of `text`, between white space, of 14 characters and more, in their order."""
+    return tuple(word for word in text.split() if len(word) >= 14)

@@ -25,7 +25,7 @@ _ENGLISH = re.compile(
 )
 _ROMANCE = re.compile(
     r"(?<!\w)(?:(?:Calle|Avenida|Plaza|Paseo|Carrer|Rua|Rúa|Travessa|Praça|Via|Viale|Corso|Piazza|Largo|[Rr]ue|[Aa]venue|[Bb]oulevard|[Aa]llée"
-    r"|[Cc]hemin|[Qq]uai|[Uu]lica|[Aa]leja|Strada|Bulevardul|улица|проспект)[ ]|(?:C/|Avda\.|Av\.|ul\.|os\.|Str\.|ул\.|пр\.)[ ]?)"
+    r"|[Cc]hemin|[Qq]uai|[Uu]lica|[Aa]leja|Strada|Bulevardul|улица|проспект)[ ]|(?:C/|Avda\.|Av\.|ul\.|Str\.|ул\.|пр\.)[ ]?)"
     r"[^\W\d_][\w .'’ºª-]{1,40}?,?[ ]?(?:n[ºo°]\.?[ ]?|núm\.?[ ]?)?[0-9]{1,5}(?:[ ]?[A-Za-z]\b)?(?:[/ m.]{1,4}[0-9]{1,4})?(?!\w)"
 )
 _FRENCH = re.compile(
@@ -51,51 +51,74 @@ _WITH_UNIT = re.compile(
     r"(?:suite|ste\.?|apt\.?|apartment|unit|flat|appartement|wohnung|piso|interno|lägenhet)\s?#?[0-9]{1,5}[A-Za-z]?(?!\w)",
     re.IGNORECASE,
 )
+_CUES = frozenset(
+    [
+        "address",
+        "addr",
+        "dirección",
+        "adresse",
+        "indirizzo",
+        "endereço",
+        "live",
+        "lives",
+        "lived",
+        "living",
+        "reside",
+        "resides",
+        "residing",
+        "located",
+        "based",
+        "ship",
+        "shipped",
+        "deliver",
+        "delivered",
+        "mail",
+        "mailed",
+        "return",
+        "sent",
+        "meet",
+        "off",
+        "up",
+        "moved",
+        "move",
+        "corner",
+        "office",
+        "taxi",
+    ]
+)
 _LABEL = re.compile(
-    r"(?:address|addr|dirección|adresse|indirizzo|endereço|li(?:ve|ves|ved|ving)|resid(?:e|es|ed|ing)|located|based|ship(?:ped)?|deliver(?:ed)?|mail(?:ed)?"
-    r"|return|corner of(?: the)?|sent|meet(?: me| us)?|drops? (?:you|me|us) off|pick (?:me|us) up|move[ds]?|office is|taxi)\b['\"]?\s?[:=]?\s{0,6}(?:(?:is|are|at|on|to|in|it is)\s){0,2}[\"']?"
+    r"\b(?:address|addr|dirección|adresse|indirizzo|endereço|li(?:ve|ves|ved|ving)|resid(?:e|es|ed|ing)|located|based|ship(?:ped)?|deliver(?:ed)?"
+    r"|mail(?:ed)?|return|corner of(?: the)?|sent|meet(?: me| us)?|off|up|moved?|office is|taxi)\b['\"]?\s?[:=]?\s{0,6}(?:(?:is|are|at|on|to|in|it is)\s){0,2}[\"']?"
 )
-_AT_HOME = re.compile(
-    r"(?:lives?|living|resid(?:es?|ing)) (?:at|on) ([0-9]{1,6}[a-z]?,? (?:[0-9]{1,4} )?(?:[^\W\d_][\w'’.-]{0,24}[ ]?){1,5})"
-)
+_HOME = re.compile(r"(?:li(?:ves?|ving)|resid(?:es?|ing)) (?:at|on) ")
+_AT_HOME = re.compile(r"[0-9]{1,6}[a-z]?,? (?:[0-9]{1,4} )?(?:[^\W\d_][\w'’.-]{0,24}[ ]?){1,5}")
 _LABELLED = re.compile(
     r"[0-9]{1,6}[A-Za-z]?,?\s(?:[0-9]{1,4}\s)?(?:[^\W\d_][\w'’.-]{0,24}[ ,]{1,2}){1,5}[0-9]{1,5}(?!\w)"
     r"|[A-ZÀ-Ý][\w'’.-]{1,24}(?:\s[A-ZÀ-Ý][\w'’.-]{1,24}){0,3}\s(?!(?:19|20)[0-9]{2}\b)[0-9]{1,5}[A-Za-z]?(?=[,.;]?(?:\s|$))"
 )
-_LABEL_HINTS = ("addr", "direcci", "adresse", "indirizzo", "endere", " at ", " on ", " to ", " of ", " in ", " off ")
 _NUMBER = re.compile(r"[0-9](?<![\w.$€£-][0-9])[0-9]{0,5}(?![0-9])")
 _STREET_FOLLOWS = re.compile(r"[0-9]{1,6}(?:-[0-9]{1,4})?[A-Za-z]{0,6},?\s{1,3}(?:bis\s|ter\s)?([^\W_][^\W_]*)")
 _WORD = re.compile(r"[^\W\d_]+")
-_AFTER, _BEFORE = 90, 60
+_AFTER, _BEFORE, _LEAD = 90, 60, 70
 """How far a street may stand from its number, in characters."""
 _STREETS = frozenset(_KINDS.lower().split("|"))
-_FRENCH_STREETS = frozenset(
-    {
-        "rue",
-        "avenue",
-        "av",
-        "boulevard",
-        "bd",
-        "place",
-        "allée",
-        "chemin",
-        "impasse",
-        "quai",
-        "route",
-        "cours",
-        "square",
-        "passage",
-    }
-)
+_FRENCH_STREETS = frozenset({
+    "rue", "avenue", "av", "boulevard", "bd", "place", "allée", "chemin", "impasse", "quai", "route", "cours",
+    "square", "passage",
+})  # fmt: skip
 _UNITS = frozenset(
     {"suite", "ste", "apt", "apartment", "unit", "flat", "appartement", "wohnung", "piso", "interno", "lägenhet"}
 )
-_HEADS = frozenset(
-    ["calle", "c", "avda", "avenida", "plaza", "paseo", "carrer", "rua", "rúa", "travessa", "praça", "via", "viale", "corso", "piazza", "largo", "rue", "avenue", "av", "boulevard", "allée", "chemin", "quai", "ul", "os", "ulica", "aleja", "strada", "str", "bulevardul", "улица", "ул", "проспект", "пр"]
-)
-_TAILS = tuple(
-    ["straße", "strasse", "str", "weg", "platz", "allee", "gasse", "ring", "damm", "ufer", "steig", "straat", "laan", "plein", "gracht", "kade", "dijk", "gatan", "vägen", "gata", "vei", "veien", "gade", "vej", "katu", "tie"]
-)
+_HEADS = frozenset({
+    "calle", "c", "avda", "avenida", "plaza", "paseo", "carrer", "rua", "rúa", "travessa", "praça", "via",
+    "viale", "corso", "piazza", "largo", "rue", "avenue", "av", "boulevard", "allée", "chemin", "quai", "ul",
+    "os", "ulica", "aleja", "strada", "str", "bulevardul", "улица", "ул", "проспект", "пр",
+})  # fmt: skip
+_TAILS = (
+    "straße", "strasse", "str", "weg", "platz", "allee", "gasse", "ring", "damm", "ufer", "steig", "straat",
+    "laan", "plein", "gracht", "kade", "dijk", "gatan", "vägen", "gata", "vei", "veien", "gade", "vej", "katu",
+    "tie",
+)  # fmt: skip
 _BOXES = (" box", "postfach", "apartado", "casella", "boîte", "postbus", "postboks", "apo", "fpo", "dpo")
 
 
@@ -104,48 +127,54 @@ def detect(view: View) -> Iterator[Finding]:
     if not view.has_digit:
         return
     text, end = view.text, 0
+    has_unit = any(unit in view.lower for unit in _UNITS)
     for number in _NUMBER.finditer(text):
-        if number.start() < end:
+        start = number.start()
+        if start < end:
             continue
-        match = _after(text, number.start()) or _before(text, number.start())
+        match = _after(text, start, has_unit=has_unit) or _before(text, start) or _labelled(view, start)
         if match is not None:
             end = match.end()
-            yield _finding(match, "format", 0.85)
+            yield _finding(match)
     if any(box in view.lower for box in _BOXES):
         for pattern in (_BOX, _MILITARY):
-            yield from (_finding(match, "box", 0.85) for match in pattern.finditer(text))
+            yield from map(_finding, pattern.finditer(text))
     if not text.isascii():
-        yield from (_finding(match, "format", 0.8) for match in _ASIAN.finditer(text))
-    if not any(hint in view.lower for hint in _LABEL_HINTS):
-        return
-    for label in _LABEL.finditer(view.lower):
-        if match := _LABELLED.match(text, label.end()):
-            yield _finding(match, "label", 0.7)
-    for home in _AT_HOME.finditer(view.lower):
-        yield Finding(
-            type="address", start=home.start(1), end=home.end(1), detector="address", validator="label", confidence=0.7
-        )
+        yield from map(_finding, _ASIAN.finditer(text))
 
 
-def _after(text: str, start: int) -> re.Match[str] | None:
+def _after(text: str, start: int, *, has_unit: bool) -> re.Match[str] | None:
     """`12 Baker Street`, `4 bis rue de la Paix`, `7 Main, Apt. 3`."""
     follows = _STREET_FOLLOWS.match(text, start)
     if follows is None:
         return None
     first = follows[1]
-    words = {word.lower() for word in _WORD.findall(text, start, start + _AFTER)}
-    if not (
-        first[0].isupper() or first[0].isdecimal() or first.lower() in _FRENCH_STREETS or not _UNITS.isdisjoint(words)
-    ):
+    if not (has_unit or first[0].isupper() or first[0].isdecimal() or first in _FRENCH_STREETS):
         return None
+    words = {word.lower() for word in _WORD.findall(text, start, start + _AFTER)}
     match = None
     if not _STREETS.isdisjoint(words):
         match = _ENGLISH.match(text, start)
     if match is None and not _FRENCH_STREETS.isdisjoint(words):
         match = _FRENCH.match(text, start)
-    if match is None and not _UNITS.isdisjoint(words):
+    if match is None and has_unit and not _UNITS.isdisjoint(words):
         match = _WITH_UNIT.match(text, start)
     return match
+
+
+def _labelled(view: View, start: int) -> re.Match[str] | None:
+    """`lives at 31 Al Bakri`, `address: Bygget 64`: weaker forms, told by the words before them."""
+    lead = max(0, start - _LEAD)
+    words = view.lower[lead:start].replace(":", " ").split()
+    if _CUES.isdisjoint(words):
+        return None
+    for cue in _LABEL.finditer(view.lower, lead, start):
+        match = _LABELLED.match(view.text, cue.end())
+        if match is None and _HOME.fullmatch(cue[0]):
+            match = _AT_HOME.match(view.text, cue.end())
+        if match is not None and match.start() <= start < match.end():
+            return match
+    return None
 
 
 def _before(text: str, start: int) -> re.Match[str] | None:
@@ -168,12 +197,12 @@ def _before(text: str, start: int) -> re.Match[str] | None:
     return None
 
 
-def _finding(match: re.Match[str], validator: str, confidence: float) -> Finding:
+def _finding(match: re.Match[str]) -> Finding:
     return Finding(
         type="address",
         start=match.start(),
         end=match.end(),
         detector="address",
-        validator=validator,
-        confidence=confidence,
+        validator="format",
+        confidence=0.8,
     )

@@ -10,7 +10,7 @@ from ..finding import Finding
 from .labels import labelled
 from .view import View, digits
 
-_IBAN = re.compile(r"[A-Za-z](?<![A-Za-z0-9].)[A-Za-z][0-9]{2}(?:[ -]?[A-Za-z0-9]{1,4}){3,8}(?![A-Za-z0-9])")
+_IBAN = re.compile(r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]{1,4}){3,8}(?![A-Za-z0-9])")
 _IBAN_CUE = re.compile(r"iban|account|konto|compte|cuenta|conta|rekening|rachun")
 _ACCOUNTS = (
     "bank account", "checking account", "savings account", "account", "acct", "a/c", "sort code", "nr konta", "rachunek",
@@ -34,10 +34,11 @@ _WALLET_CUE = re.compile(
 
 def detect(view: View) -> Iterator[Finding]:
     """All bank data of `view`."""
-    if not view.near:
+    if not view.near and not view.token_spans:
         return
-    for match in _IBAN.finditer(view.text):
-        yield from _iban(view, match)
+    for start in view.codes:
+        if match := _IBAN.match(view.text, start):
+            yield from _iban(view, match)
     for label, match in labelled(view, _ACCOUNTS, _ACCOUNT_VALUE):
         if len(digits(match[0])) >= (8 if label in ("account", "cuenta") else 6):
             yield _finding("bank_account", match.start(), match.end(), "label", 0.8)
@@ -46,8 +47,8 @@ def detect(view: View) -> Iterator[Finding]:
             yield _finding("bank_account", match.start(), match.end(), "aba checksum", 0.9)
     for _, match in labelled(view, _BICS, _BIC_VALUE):
         yield _finding("bank_account", match.start(), match.end(), "label", 0.7)
-    if view.tokens:
-        for match in _WALLET.finditer(view.text):
+    for span in view.token_spans:
+        for match in _WALLET.finditer(view.text, *span):
             if validator := _wallet(view, match):
                 yield _finding("crypto_wallet", match.start(), match.end(), validator, 0.9)
 

@@ -15,7 +15,7 @@ _SPELLED = re.compile(
     r"(?:(?:\s?(?:\[\s?dot\s?\]|\(\s?dot\s?\)|\{\s?dot\s?\}|<dot>)\s?|\.)[\w-]{1,63}){1,4}",
     re.IGNORECASE,
 )
-_SPELLED_HINT = re.compile(r"[\[({<]\s?at\s?[\])}>]")
+_SPELLED_HINTS = ("[at]", "(at)", "{at}", "<at>", "[ at ]", "( at )", "{ at }")
 _RESERVED = re.compile(r"(?:^|\.)(?:example\.[a-z]{2,6}|example|test|invalid|localhost|local)$")
 _NOBODY = re.compile(
     r"(?:your?|my|the|some|any|no|to|from)?[._-]?(?:user|name|test|tester|demo|sample|example|admin|info|mail|email|contact|support|help|sales|hello|hi|me|you"
@@ -37,7 +37,7 @@ def detect(view: View) -> Iterator[Finding]:
             if not _is_placeholder(local[0].lower(), domain[0][1:].lower()):
                 start = local.start() + len(local[0]) - len(local[0].lstrip(".'-%"))
                 yield _finding(start, domain.end(), "format", 0.95)
-    if _SPELLED_HINT.search(view.lower):
+    if any(hint in view.lower for hint in _SPELLED_HINTS):
         for match in _SPELLED.finditer(view.text):
             yield _finding(match.start(), match.end(), "spelled out", 0.8)
 

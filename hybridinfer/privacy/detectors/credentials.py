@@ -16,6 +16,7 @@ from .view import View
 _ASSIGN = r"[ \t\w.-]{0,20}[\s'\"`\]]{0,3}(?:=|>|:{1,3}=|\|\||:|=>|\?=|,|\bis\b)[\x60'\"\s=]{0,5}"
 _END = r"(?![A-Za-z0-9_-])"
 _EXTRA = (
+    ("square oauth", ("sq0csp-",), r"\bsq0csp-[\w-]{40,60}", 3.0),
     ("groq", ("gsk_",), r"\bgsk_[A-Za-z0-9]{40,60}", 3.5),
     ("openrouter", ("sk-or-",), r"\bsk-or-(?:v\d-)?[a-f0-9]{32,80}", 3.0),
     ("sk-style key", ("sk-", "sk_"), r"\bsk[-_](?:[a-z]{2,12}[-_])?[A-Za-z0-9_-]{20,200}", 3.5),
@@ -49,7 +50,7 @@ class Format(NamedTuple):
 
 def detect(view: View) -> Iterator[Finding]:
     """Keys that a vendor's format or name gives away."""
-    if not view.tokens:
+    if not view.token_spans:
         return
     formats, labelled = _rules()
     for rule in formats:
@@ -66,7 +67,8 @@ def detect(view: View) -> Iterator[Finding]:
 def _judge(match: re.Match[str], name: str, least: float) -> Iterator[Finding]:
     group = next((number for number in range(1, (match.re.groups or 0) + 1) if match[number] is not None), 0)
     value = match[group]
-    if value and entropy(value) >= least and not is_placeholder(value):
+    wordy = match.re.flags & re.IGNORECASE and not any(map(str.isdecimal, value))
+    if not wordy and entropy(value) >= least and not is_placeholder(value):
         yield Finding(
             type="credential",
             start=match.start(group),

@@ -24,6 +24,7 @@ _HEADER = re.compile(
 _CURL_USER = re.compile(
     r"\bcurl\b[^\n]{0,400}?\s(?:-u|--user)[ =]?(?:\"([^\"\s:]{1,80}:[^\"\n]{3,120})\"|'([^'\s:]{1,80}:[^'\n]{3,120})'|([^\s\"':]{1,80}:[^\s\"']{3,120}))"
 )
+_MYSQL = re.compile(r"\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n]{0,200}?\s-p([^\s\"'$-][^\s\"']{3,80})")
 _NUGET = re.compile(r"<add\s+key=\"(?:ClearText)?Password\"\s{1,9}value=\"([^\"]{8,400})\"", re.IGNORECASE)
 _SECRET_MANIFEST = re.compile(r"kind:\s{0,3}[\"']?secret\b", re.IGNORECASE)
 _MANIFEST_VALUE = re.compile(
@@ -47,7 +48,7 @@ def detect(view: View) -> Iterator[Finding]:
     if "://" in text and "@" in text:
         for match in _URL.finditer(text):
             if not is_placeholder(match[1]):
-                yield _finding("connection_string", match.start(1), match.end(1), "url", 0.9)
+                yield _finding("connection_string", match.start(1), match.end(1), "url", 0.97)
     if "authorization" in lower or "bearer" in view.tokens or "basic" in view.tokens:
         for match in _HEADER.finditer(text):
             value = match["v"].rstrip(".:,")
@@ -59,6 +60,10 @@ def detect(view: View) -> Iterator[Finding]:
             user, _, password = match[group].partition(":")
             if not is_placeholder(password) and not is_placeholder(user):
                 yield _finding("password", match.start(group), match.end(group), "curl", 0.9)
+    if "mysql" in lower or "mariadb" in lower:
+        for match in _MYSQL.finditer(text):
+            if not is_placeholder(match[1]):
+                yield _finding("password", match.start(1), match.end(1), "mysql", 0.8)
     if "<add" in lower:
         for match in _NUGET.finditer(text):
             if not is_placeholder(match[1]) and not match[1].startswith("%"):

@@ -24,7 +24,7 @@ def labelled(view: View, labels: Iterable[str], value: re.Pattern[str] = _VALUE)
             continue
         for at in view.words(label):
             end = at + len(label)
-            if view.text[end : end + 1].isalpha() and view.text[end : end + 2].lower() != "s ":
+            if view.text[end : end + 1].isalnum() and view.text[end : end + 2].lower() != "s ":
                 continue
             link = _LINK.match(view.text, end)
             if link is not None and (match := value.match(view.text, link.end())):

@@ -16,28 +16,10 @@ _CUES = re.compile(
     r"[.:=\"',]{0,3}[ \t\n]{0,2}[\"']?"
 )
 _BEFORE_ADDRESS = re.compile(rf"({_WORD}(?:[ \t]{_WORD}){{1,2}})[ \t]?[<(]\s?[\w.+-]{{1,64}}@")
-_NOT_NAMES = frozenset(
-    {
-        "Sir",
-        "Madam",
-        "Team",
-        "All",
-        "Name",
-        "The",
-        "ID",
-        "Id",
-        "Number",
-        "None",
-        "Null",
-        "Support",
-        "Hiring",
-        "Customer",
-        "Service",
-        "Address",
-        "Email",
-        "Phone",
-    }
-)
+_NOT_NAMES = frozenset({
+    "Sir", "Madam", "Team", "All", "Name", "The", "ID", "Id", "Number", "None", "Null", "Support", "Hiring",
+    "Customer", "Service", "Address", "Email", "Phone",
+})  # fmt: skip
 
 
 def detect(view: View) -> Iterator[Finding]:

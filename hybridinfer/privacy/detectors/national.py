@@ -84,31 +84,12 @@ _SSN = re.compile(r"[0-9](?<![\w.-][0-9])(?<!0[0-9]{2}-)[0-9]{2}([ -])(?!00)[0-9
 _SSN_CUE = re.compile(r"ssn|social|soc\.? sec|tax id|\btin\b|itin|\bein\b|national id|taxpayer")
 _NINO = re.compile(r"[A-CEGHJ-PR-TW-Z](?<!\w.)[A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D](?!\w)")
 _NOT_NINO = ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
-_SHORT = frozenset(
-    {
-        "sin",
-        "tin",
-        "nas",
-        "cf",
-        "pan",
-        "run",
-        "rut",
-        "nie",
-        "pps",
-        "social",
-        "nir",
-        "spi",
-        "inn",
-        "vat",
-        "rfc",
-        "cpr",
-        "nip",
-        "utr",
-        "ein",
-        "rrn",
-        "avs",
-    }
-)
+_ONLY_VALID = frozenset({"rfc", "pan", "run", "rut", "cf", "nie", "inn", "nas", "avs", "spi", "pps", "nir"})
+"""Labels that mean other things too: their value must have its checksum."""
+_SHORT = frozenset({
+    "sin", "tin", "nas", "cf", "pan", "run", "rut", "nie", "pps", "social", "nir", "spi", "inn", "vat", "rfc",
+    "cpr", "nip", "utr", "ein", "rrn", "avs",
+})  # fmt: skip
 """Labels that are also ordinary words or abbreviations: their value must have a number's length, or its checksum."""
 
 
@@ -123,6 +104,8 @@ def detect(view: View) -> Iterator[Finding]:
         scheme = _LABELS[label]
         count = len(digits(match[0]))
         valid = bool(scheme.module) and is_valid(scheme.module, match[0])
+        if label in _ONLY_VALID and not valid:
+            continue
         if valid or (count >= (7 if label in _SHORT else 6) and count <= 18):
             yield _finding(scheme.kind, match, scheme.module if valid else "label", 0.9 if valid else 0.75)
     yield from _shaped(view)

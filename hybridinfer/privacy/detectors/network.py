@@ -17,11 +17,12 @@ _MAC = re.compile(
     r"[0-9a-fA-F](?<![\w:.-].)[0-9a-fA-F](?:([:-])[0-9a-fA-F]{2}(?:\1[0-9a-fA-F]{2}){4}|[0-9a-fA-F]{2}\.[0-9a-fA-F]{4}\.[0-9a-fA-F]{4})(?![\w:-])"
 )
 _COLONS = re.compile(r":[0-9a-fA-F]{0,4}:[0-9a-fA-F:]")
-_HYPHENS = re.compile(r"-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-|\.[0-9a-fA-F]{4}\.")
+_HYPHENS = re.compile(r"-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-")
+_DOTS = re.compile(r"\.[0-9a-fA-F]{4}\.")
 _DEGREES = re.compile(r"\.[0-9]{4}")
 _VERSION = re.compile(r"(?:version|ver|v|release|build|section|chapter|§)[ .:=]*$")
 _GEO = re.compile(
-    r"[-+]?[0-9](?<![\w.][-+0-9])[0-9]{0,2}\.[0-9]{4,15}°?\s?[NSns]?\s?[,;/]\s?[-+]?[0-9]{1,3}\.[0-9]{4,15}(?![0-9])"
+    r"[-+]?[0-9](?<![\w.][-+0-9])[0-9]{0,2}\.[0-9]{4,15}°?\s?[NSns]?\s?[,;/]\s?(?:[\"']?lo?ng?(?:itude)?[\"']?[:=\s]{1,3})?[-+]?[0-9]{1,3}\.[0-9]{4,15}(?![0-9])"
 )
 _GEO_CUE = re.compile(
     r"lat|lon|lng|gps|geo|coord|location|position|located|live|home|map|standort|ubicaci|posizione|position"
@@ -54,13 +55,15 @@ def detect(view: View) -> Iterator[Finding]:
         for match in _IPV6.finditer(view.text):
             if len(match[0]) >= 6 and _is_public(match[0]):
                 yield _finding("ip_address", match, "format", 0.85)
-    if has_colons or _HYPHENS.search(view.text):
+    if has_colons or _HYPHENS.search(view.text) or _DOTS.search(view.text):
         for match in _MAC.finditer(view.text):
             if len(set(match[0].lower()) - set(":-.")) > 2:
                 yield _finding("mac_address", match, "format", 0.9)
     if _DEGREES.search(view.text):
         for match in _GEO.finditer(view.text):
-            if view.before(match.start(), _GEO_CUE, width=60):
+            if view.before(match.start(), _GEO_CUE, width=60) or _GEO_CUE.search(
+                view.lower, match.end(), match.end() + 30
+            ):
                 yield _finding("geo", match, "label", 0.7)
 
 
@@ -70,6 +73,8 @@ def _is_public(text: str) -> bool:
     except ValueError:
         return False
     if address.version == 6 and not any(map(str.isdecimal, text)):
+        return False
+    if text.endswith(".0"):
         return False
     return not any(address in net for net in _NOBODYS if net.version == address.version)
 

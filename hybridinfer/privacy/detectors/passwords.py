@@ -10,50 +10,113 @@ from .text import entropy, is_placeholder
 from .view import View
 
 _KEY = re.compile(
-    r"passw(?:or)?ds?|passwd|passphrases?|passcodes?|pwd|(?<![a-z])pass(?![a-z])|pass(?=[_=:])|secrets?|tokens?|api[_\- ]?keys?|auth[_\- ]?keys?|credentials?|creds?\b"
+    r"identified by(?= ['\"])|passw(?:or)?ds?|passwd|passphrases?|passcodes?|pwd|(?<![a-z])pass(?![a-z])|pass(?=[_=:])|secrets?|tokens?|api[_\- ]?keys?|auth[_\- ]?keys?|credentials?|creds?\b"
     r"|(?:private|access|encryption|signing|account|shared|master|license|licence|storage|subscription|deploy|publishable|service)[_\- ]?keys?|(?<![a-z])key(?=[\"']?\s?[:=]+\s?[\"'])"
     r"|(?<![a-z])auth(?=[\"'_]?\s?[:=])|cookie|session[_\- ]?(?:id|key)|(?<![a-z])salt(?=[\"']?\s?[:=])|(?<![a-z])pin(?=\s(?:code|number|is)|[:=])|(?<![a-z])otp\b"
     r"|kennwort|passwort|contraseñas?|clave|has[lł]o|mot de passe|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호"
 )
 _HINTS = (
+    "identified by",
     "pass", "pwd", "secret", "token", "key", "cred", "auth", "cookie", "session", "salt", "pin", "otp", "kennwort", "contraseñ",
     "clave", "haslo", "hasło", "mot de", "senha", "wachtwoord", "lösenord", "adgangskode", "salasana", "parola", "şifre",
     "пароль", "密码", "口令", "パスワード", "비밀번호",
 )  # fmt: skip
 _PASSWORD = re.compile(
-    r"pass|pwd|kennwort|contraseñ|clave|has[lł]o|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호|pin|cred|otp"
+    r"pass|pwd|identified|kennwort|contraseñ|clave|has[lł]o|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호|pin|cred|otp"
 )
 _LINK = re.compile(
     r"(?P<rest>[A-Za-z0-9_\-]{0,24})[\"'`\])]{0,3}"
-    r"(?:[ \t]{0,8}(?P<op>:=|=>|===?|!==?|\?=|\|\|=|=|:|\(|>|：)[ \t]{0,8}(?:\n[ \t]{0,8})?"
+    r"(?:[ \t]{0,8}(?P<op>:=|=>|===?|!==?|\?=|\|\|=|=|:|\(|>|：|[是为為はが])[ \t]{0,8}"
     r"|(?P<verb>\s{1,3}(?:(?:is|was|are|as|to|of|es|ist|est|è|é|war|lautet)(?:\s(?:now|still|just|set\sto|currently|called|reset\sto|changed\sto))?[:\s]\s{0,3})?))"
     r"(?:(?:basic|bearer|token)\s{1,3})?(?:[ubrf@]{0,2}(?P<quote>\\?[\"'`“‘]))?",
     re.IGNORECASE,
 )
 _BARE = re.compile(r"[^\s\"'`,;<>{}()\[\]|\\“”‘’]{4,400}")
 _QUOTED = re.compile(r"[^\"'`\n“”‘’]{3,400}")
+_ASCII_HINTS = tuple(filter(str.isascii, _HINTS))
 _LEAD = 16
 """The most characters of a label before its hint: `subscription-key`."""
 _CLOSING = {"“": "”", "‘": "’"}
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)*[!?]?")
 _WORDS = re.compile(r"[A-Za-z]+(?:[_\-. /:][A-Za-z]+)*")
 _REFERENCE = re.compile(
-    r"https?://|[/@$&%~]|\.{1,2}/|--|file:|env[.:]|os\.|process\.|self\.|this\.|config[.\[]|arn:|vault:|secretref|projects/"
+    r"https?://|/|\.{1,2}/|--|file:|env[.:]|os\.|process\.|self\.|this\.|config[.\[]|arn:|vault:|secretref|projects/"
 )
 _SIGN = re.compile(r"[!@#$%^&*+=?~]")
 _ENVIRONMENT = re.compile(r"(?:^|\n)[ \t#/*;>-]{0,12}(?:export|set|env|-e|--env|\$env:)?[ \t]{0,3}[\w.-]{0,60}$")
 _NAME_OF_VALUE = re.compile(
-    r"pass|pwd|secret|token|key|user|name|value|string|config|input|field|data|text|var|arg|param|hash|enter|none|null|true|false|get|set"
+    r"pass|pwd|secret|token|key|user|name|value|string|config|input|field|data|text|cred|auth|var|arg|param|hash|enter|none|null|true|false|get|set"
 )
-_USER_PAIR = re.compile(
-    r"(?:user(?:name)?|login|log(?:ged)? in|sign in|cred(?:ential)?s?|account)\b[^\n]{0,24}?[:\s(]\s?(?P<user>[\w.@-]{2,40})\s?(?:/|:|\s(?:and|with|y|und|et)\s)\s?(?:password\s|pass\s|pw\s)?(?P<v>[^\s\"',;<>(){}]{6,60})",
+_HARMLESS = re.compile(
+    r"public|publishable|csrf|xsrf|max[_-]?token|min[_-]?token|num[_-]?token"
+    r"|(?:name|[a-z_-]id|ids|path|file|length|len|size|type|url|uri|expir\w*|count|column|primary|foreign|sort|partition|bucket|cache|index|keyboard|keyword"
+    r"|keying|tokenizer|code_?name|label|style|version|host|arn|alias|prefix|suffix|format|regex|pattern|policy|manager|store|max|min|num|limit|usage|message"
+    r"|error|field|input|hint|prompt|title|description|_at|date|ttl|timeout|status|enabled|required|provider|class|selector)[\"']?$"
+)
+"""Labels that speak about a key or a password without holding one."""
+_SEGMENTS = re.compile(
+    r"(?:[A-Za-z]+[0-9]{0,2}[A-Za-z]*|[0-9]{1,3})(?:[._/:=+-](?:[A-Za-z]+[0-9]{0,2}[A-Za-z]*|[0-9]{1,3}))+"
+)
+"""Words and small numbers joined by signs: a name, a version, a file, not a key."""
+_SAID_BEFORE = re.compile(
+    r"(?<!\S)[\"'`“(]?([^\s\"'`“”()]{6,60})[\"'`”)]?\s(?:is|as|was|for)\s(?:my|the|our|your|their|his|her|a|new|default)\s(?:[\w-]{2,15}\s){0,2}\Z",
     re.IGNORECASE,
+)
+_MIXED_CASE = re.compile(r"[a-z][A-Z]")
+_SAYINGS = frozenset(
+    [
+        "not",
+        "required",
+        "incorrect",
+        "invalid",
+        "wrong",
+        "correct",
+        "valid",
+        "missing",
+        "empty",
+        "weak",
+        "strong",
+        "short",
+        "long",
+        "secure",
+        "insecure",
+        "expired",
+        "hashed",
+        "encrypted",
+        "stored",
+        "protected",
+        "set",
+        "reset",
+        "changed",
+        "unchanged",
+        "shared",
+        "needed",
+        "optional",
+        "unknown",
+        "known",
+        "null",
+        "none",
+        "blank",
+        "visible",
+        "hidden",
+        "compromised",
+        "leaked",
+        "stolen",
+        "lost",
+        "forgotten",
+        "mandatory",
+        "case-sensitive",
+        "plaintext",
+        "plain",
+    ]
 )
 
 
 def detect(view: View) -> Iterator[Finding]:
     """Values that stand where a password or a key stands, and look like one."""
     for key in _keys(view.lower):
+        if _PASSWORD.search(key[0]):
+            yield from _said_before(view, key.start())
         link = _LINK.match(view.text, key.end())
         if link is None:
             continue
@@ -77,10 +140,26 @@ def detect(view: View) -> Iterator[Finding]:
             )
 
 
+def _said_before(view: View, start: int) -> Iterator[Finding]:
+    """`hunter2 is my password`."""
+    match = _SAID_BEFORE.search(view.text, max(0, start - 110), start)
+    if match is None or is_placeholder(match[1]) or _REFERENCE.match(match[1].lower()):
+        return
+    if any(map(str.isdecimal, match[1])) and any(map(str.isalpha, match[1])) and not _is_name(match[1]):
+        yield Finding(
+            type="password",
+            start=match.start(1),
+            end=match.end(1),
+            detector="passwords",
+            validator="sentence",
+            confidence=0.6,
+        )
+
+
 def _keys(lower: str) -> Iterator[re.Match[str]]:
     """Every label in `lower`: the hints find the places, which is much cheaper than the expression."""
     places: set[int] = set()
-    for hint in _HINTS:
+    for hint in _ASCII_HINTS if lower.isascii() else _HINTS:
         at = lower.find(hint)
         while at >= 0:
             places.add(at)
@@ -101,7 +180,8 @@ class _Candidate:
         self._op = (link["op"] or "").strip()
         self._quoted = bool(quote)
         text = value[0]
-        self.in_prose = not self._op
+        self.in_prose = not self._op and "identified" not in key[0]
+        self._verb = bool((link["verb"] or "").strip())
         self._value = text if quote else text.rstrip(".:!?" if self.in_prose else ":")
         start = key.start()
         while (
@@ -122,7 +202,14 @@ class _Candidate:
     def is_secret(self) -> bool:
         """Whether the value looks like a secret in this kind of place."""
         value = self._value
-        if len(value) < 4 or is_placeholder(value) or _REFERENCE.match(value.lower()):
+        if (
+            len(value) < 4
+            or is_placeholder(value)
+            or _REFERENCE.match(value.lower())
+            or _HARMLESS.search(self._key.lower())
+        ):
+            return False
+        if not self._quoted and value[0] in "@$&%~":
             return False
         if self._op == ">" and not self._before.endswith("<"):
             return False
@@ -134,11 +221,13 @@ class _Candidate:
 
     def _is_flag(self) -> bool:
         """`--password hunter2`."""
-        return self._before == "--" and not value_is_option(self._value) and self._digits > 0
+        return self._before == "--" and not _is_option(self._value) and self._digits > 0
 
     def _is_told(self) -> bool:
         """`the password is hunter2`: letters with digits or signs, no ordinary word."""
         value = self._value
+        if self._is_password and self._digits == len(value):
+            return len(value) in range(4, 9) and self._verb
         if self._digits and self._letters:
             return (
                 len(value) >= 6
@@ -149,7 +238,10 @@ class _Candidate:
             self._is_password
             and len(value) >= 6
             and self._letters > 2
-            and _SIGN.search(value[1:]) is not None
+            and (
+                _SIGN.search(value[1:]) is not None
+                or (self._verb and value.isalpha() and _MIXED_CASE.search(value) is not None)
+            )
             and "=" not in value
         )
 
@@ -158,6 +250,12 @@ class _Candidate:
         value = self._value
         if " " in value.strip():
             return self._is_password and "phrase" in self._key.lower() and value.count(" ") <= 8 and not self.in_prose
+        if not self._is_password and _is_name(value):
+            return False
+        if self.in_prose and self._verb and self._is_password:
+            return len(value) >= 6 and value.lower() not in _SAYINGS
+        if self._key.lower() == "key":
+            return len(value) >= 20 and self._digits > 2 and entropy(value) > 3.7
         if self._digits == 0 and _WORDS.fullmatch(value) and (not value.isalpha() or not self._is_password):
             return not self._is_password and value.isalpha() and len(value) >= 16 and entropy(value) > 3.7
         if self._is_password:
@@ -167,7 +265,9 @@ class _Candidate:
     def _is_bare(self) -> bool:
         """`PASSWORD=hunter2`."""
         value = self._value
-        if self._op in ("==", "===", "!=", "!==", "=>") or "(" in value:
+        if self._op in ("==", "===", "!=", "!==", "=>") or "(" in value or value.endswith("="):
+            return False
+        if not self._is_password and _is_name(value):
             return False
         if _IDENTIFIER.fullmatch(value) and (self._digits == 0 or ("." in value and entropy(value) < 3.3)):
             return self._is_environment() and self._is_word_secret()
@@ -203,6 +303,10 @@ class _Candidate:
         )
 
 
-def value_is_option(value: str) -> bool:
+def _is_name(value: str) -> bool:
+    return entropy(value) < 4.2 and _SEGMENTS.fullmatch(value) is not None
+
+
+def _is_option(value: str) -> bool:
     """`-x`, `--file`, `$VAR`: the next argument of a command, no value."""
     return value.startswith(("-", "$"))

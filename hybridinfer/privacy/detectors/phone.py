@@ -23,7 +23,7 @@ _NORTH_AMERICA_LOOSE = re.compile(r"(?:\+?1[ .-]?)?\(?[0-9]{3}(?:\)[ .-]?|[.-])[
 _NATIONAL = re.compile(
     r"\(?0[1-9][0-9]{0,4}\)?(?:[ ./-]{1,2}[0-9]{2,8}){1,5}|0[1-9](?:[ .-][0-9]{2}){4}|[6-9][0-9]{2}(?: [0-9]{3}){2}|[6-9][0-9]{2}(?: [0-9]{2}){3}"
 )
-_SEPARATOR = re.compile(r"[ .()/-]")
+_ZIP = re.compile(r"[0-9]{5}-[0-9]{4}")
 _FICTION = re.compile(r"555[ .-]?01[0-9]{2}$")
 """The range that the North American plan keeps for fiction."""
 
@@ -49,6 +49,8 @@ def _judge(view: View, match: re.Match[str]) -> tuple[str, float]:
     international = text.startswith(("+", "(+", "00"))
     if not 7 <= len(number) <= 15 or len(set(number)) < 3 or _FICTION.search(text):
         return "", 0.0
+    if any(len(group) > 6 for group in text.split(".")[1:]) or text[1:2] == " ":
+        return "", 0.0
     if international and _possible(text, number):
         return "libphonenumber", 0.95
     if _DATE.match(text) or view.before(match.start(), _NOT_CUE, width=25):
@@ -57,7 +59,9 @@ def _judge(view: View, match: re.Match[str]) -> tuple[str, float]:
         return "label", 0.85
     if _NORTH_AMERICA.fullmatch(text) or _NORTH_AMERICA_LOOSE.fullmatch(text):
         return "format", 0.75
-    if 9 <= len(number) <= 12 and _NATIONAL.fullmatch(text) and not _is_round(number):
+    if view.text[max(0, match.start() - 1)] == "/" or _ZIP.fullmatch(text):
+        return "", 0.0
+    if 9 <= len(number) <= 12 and text.count("/") < 2 and _NATIONAL.fullmatch(text) and not _is_round(number):
         return "format", 0.6
     return "", 0.0
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..finding import Finding, merge
 from ..normalise import Reading, readings
+from .catalogue import TYPES
 from .families import FAMILIES
 from .own import Own
 from .view import View
@@ -63,7 +65,7 @@ class Scanner:
         return merge(findings)
 
     def _read(self, reading: Reading, clock: Clock) -> list[Finding]:
-        view = View(reading.text, reading.words)
+        view = View(_PLACEHOLDER.sub(_blank, reading.text), reading.words)
         findings: list[Finding] = []
         for name, detect in self._families:
             if name == COMPANIONS and not findings:
@@ -76,6 +78,14 @@ class Scanner:
                 return [_unscanned(name, len(reading.text), "out of time")]
             findings += map(reading.original, found)
         return findings
+
+
+_PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(map(str.upper, TYPES))})_[0-9]{{1,6}}[a-z]{{0,3}}_[a-z]{{4}}\]")
+"""What `redact` leaves: nothing is found in it, nor across it."""
+
+
+def _blank(match: re.Match[str]) -> str:
+    return "¤" * len(match[0])
 
 
 UNSCANNED = "unscanned"

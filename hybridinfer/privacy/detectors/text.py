@@ -46,4 +46,9 @@ def entropy(value: str) -> float:
 def is_placeholder(value: str) -> bool:
     """Whether `value` only stands where a secret would: `XXXX`, `${TOKEN}`, `your-key-here`, `<password>`."""
     lower = value.lower()
-    return len(set(value)) < 3 or any(mark in lower for mark in _MARKS) or _STAND_IN.fullmatch(value) is not None
+    return (
+        len(set(value)) < 3
+        or value.endswith("..")
+        or any(mark in lower for mark in _MARKS)
+        or _STAND_IN.fullmatch(value) is not None
+    )

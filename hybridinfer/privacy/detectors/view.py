@@ -34,47 +34,60 @@ class View:
         return _DIGIT.search(self.text) is not None
 
     @cached_property
-    def tokens(self) -> str:
-        """Every long word that may hold a key, in lower case, each with what stands before it: keys are nowhere else."""
-        pieces: list[str] = []
+    def token_spans(self) -> tuple[tuple[int, int], ...]:
+        """Where the long words are that may hold a key: 14 characters with a digit among them, or 30 in a row."""
+        spans: list[tuple[int, int]] = []
         at = 0
         for word in self._words:
-            if not _KEYLIKE.search(word):
-                continue
-            start = self.text.find(word, at)
-            pieces.append(self.lower[max(at, start - _NEAR) : start + len(word)])
-            at = start + len(word)
+            if _KEYLIKE.search(word):
+                start = self.text.find(word, at)
+                at = start + len(word)
+                spans.append((start, at))
+        return tuple(spans)
+
+    @cached_property
+    def tokens(self) -> str:
+        """Those words in lower case, each with what stands before it: keys are nowhere else."""
+        pieces: list[str] = []
+        at = 0
+        for start, end in self.token_spans:
+            pieces.append(self.lower[max(at, start - _NEAR) : end])
+            at = end
         return "\n".join(pieces)
 
     @cached_property
     def near(self) -> str:
-        """What stands before every number of five digits and more, `flat`: labels of identifiers are nowhere else."""
-        if not self.has_digit:
-            return ""
+        """What stands before every number of five digits and more, `flat`: labels of identifiers are nowhere else.
+
+        Empty: there is no such number.
+        """
         pieces: list[str] = []
         at = 0
-        for match in _LONG_NUMBER.finditer(self.text):
-            pieces.append(self.flat[max(at, match.start() - _NEAR) : match.start()])
-            at = match.start()
-        return "\n".join(pieces)
+        for start, _ in self._spans:
+            pieces.append(self.flat[max(at, start - _NEAR) : start] + "\n")
+            at = start
+        return "".join(pieces)
+
+    @cached_property
+    def _spans(self) -> tuple[tuple[int, int], ...]:
+        return tuple(match.span() for match in _LONG_NUMBER.finditer(self.text)) if self.has_digit else ()
 
     @cached_property
     def numbers(self) -> tuple[re.Match[str], ...]:
         """Every run of 7 to 21 digits, however grouped, that is no part of a word, an amount or a decimal."""
-        return tuple(_NUMBER.finditer(self.text)) if self.near else ()
+        return tuple(_NUMBER.finditer(self.text)) if self._spans else ()
 
     @cached_property
     def codes(self) -> tuple[int, ...]:
         """Where a word with digits begins that may be an identifier: `123-45`, `AB12`; no amounts, no decimals."""
-        starts: list[int] = []
-        if not self.near and _SHORT_CODE.search(self.text) is None:
-            return ()
-        for match in _CODE.finditer(self.text):
-            start = match.start()
-            while start > 0 and match.start() - start < _HEAD and self.text[start - 1].isalpha():
+        found = [match.start() for span in self._spans for match in _CODE.finditer(self.text, *span)]
+        starts: dict[int, None] = {}
+        for digit in found:
+            start = digit
+            while start > 0 and digit - start < _HEAD and self.text[start - 1].isalpha():
                 start -= 1
             if start == 0 or not (self.text[start - 1].isalnum() or self.text[start - 1] in "_.$€£/"):
-                starts.append(start)
+                starts[start] = None
         return tuple(starts)
 
     def before(self, start: int, cue: re.Pattern[str], *, width: int = 45) -> bool:
@@ -92,11 +105,13 @@ class View:
 
 
 _DIGIT = re.compile(r"[0-9]")
-_LONG_NUMBER = re.compile(r"[0-9](?<![0-9].)(?:[A-Za-z*•]{0,3}[ ./()-]{0,3}[A-Za-z]{0,3}[0-9]){4,24}")
+_LONG_NUMBER = re.compile(
+    r"[0-9](?<![0-9].)(?:(?:[A-Za-z*•]{0,3}[ ./()-]{0,3}[A-Za-z]{0,3}[0-9]){4,24}|[0-9]{3}[A-Z](?![A-Za-z0-9]))"
+)
 _NEAR = 80
-_KEYLIKE = re.compile(r"[A-Za-z0-9+/=_.~-]{0,40}?(?:[0-9]|[a-z][A-Z]|[A-Z][a-z]{0,3}[A-Z])[A-Za-z0-9+/=_.~-]{6}")
-_SHORT_CODE = re.compile(r"[0-9]{4}[A-Z]")
-_CODE = re.compile(r"[0-9](?<![0-9].)(?<![0-9][.,-].)(?=(?:[A-Za-z ./-]{0,3}[0-9]){3})")
+_KEYLIKE = re.compile(r"(?=[A-Za-z_+/=~-]{0,60}[0-9])[A-Za-z0-9_+/=~-]{14}|[A-Za-z0-9_-]{30}")
+_CODE = re.compile(r"[0-9](?<=[A-Z].)[0-9]{3}[A-Z]")
+_CODE = re.compile(r"[0-9](?<![0-9].)(?<![0-9][.,-].)")
 _HEAD = 6
 """Letters before the first digit of an identifier; codice fiscale has the most."""
 _NUMBER = re.compile(
