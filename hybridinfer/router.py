@@ -151,9 +151,11 @@ class Router:
     def stream(self, messages: Messages, **options: Any) -> Stream:
         """Answer piece by piece; see `AsyncRouter.stream`.
 
+        ```python
         with router.stream("...") as stream:
             for text in stream.text_stream:
                 print(text, end="")
+        ```
         """
         return Stream(self._router.stream(messages, **options))
 
