@@ -14,10 +14,12 @@ import re
 import sys
 import textwrap
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+_MEMBERS = (FunctionType, classmethod, staticmethod, property, cached_property)
 MARK = "<!-- Made by `make docs` from the docstrings; do not edit. -->\n\n"
 
 
@@ -42,11 +44,16 @@ def reference() -> str:
     rest = [name for name in names if name not in (*errors, *faces)]
     blocks = [n for n, value in vars(model).items() if _is_own_class(value, model) and n != "Block"]
     blocks.sort(key=lambda name: name != "Policy")  # the whole file first, then its parts in their order
+    doubles = [
+        name
+        for name, value in vars(testing).items()
+        if name[0] != "_" and getattr(value, "__module__", "") == testing.__name__
+    ]
     chapters = {
         "Faces": [entry(name, getattr(hybridinfer, name)) for name in faces],
         "Records": [entry(name, getattr(hybridinfer, name)) for name in rest],
         "Errors": [f"```text\n{inspect.getdoc(inspect.getmodule(hybridinfer.HybridinferError))}\n```"],
-        "hybridinfer.testing": [entry(name, getattr(testing, name)) for name in testing.__all__],
+        "hybridinfer.testing": [entry(name, getattr(testing, name)) for name in doubles],
         "The policy, block by block": [entry(name, getattr(model, name)) for name in blocks],
     }
     body = "\n\n".join(f"## {title}\n\n" + "\n\n".join(entries) for title, entries in chapters.items())
@@ -69,13 +76,14 @@ def entry(name: str, value: object) -> str:
     parts = [f"### `{name}`\n\n{_markdown(inspect.getdoc(value))}"]
     if rows := _fields(value):
         parts.append("\n".join(["| name | type | |", "|---|---|---|", *rows]))
-    elif not issubclass(value, StrEnum) and "__init__" in vars(value):
+    elif "__init__" in vars(value) and not name.endswith("Stream"):  # streams are made by routers
         parts.append(f"`{name}{_signature(value)}`")
     for key, member in vars(value).items():
-        if key.startswith("_") or not isinstance(member, (FunctionType, classmethod, staticmethod, property)):
+        if key.startswith("_") or not isinstance(member, _MEMBERS):
             continue
-        function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
-        call = "" if isinstance(member, property) else _signature(function)
+        plain = isinstance(member, property | cached_property)
+        function = getattr(member, "fget", None) or getattr(member, "func", None) or getattr(member, "__func__", member)
+        call = "" if plain else _signature(function)
         if not _inherited_validator(value, key) and (doc := inspect.getdoc(function)):
             parts.append(f"**`.{key}{call}`**\n\n{_markdown(doc)}")
     return "\n\n".join(parts)
@@ -140,6 +148,8 @@ def _signature(value: Any) -> str:
 
 def _markdown(doc: str | None) -> str:
     """A docstring as Markdown: indented examples become code blocks, sections of Google style become bold lines."""
+    if "```" in (doc or ""):
+        return doc or ""
     text = re.sub(r"^(Args|Returns|Raises|Yields):$", r"**\1:**\n", doc or "", flags=re.MULTILINE)
     return re.sub(r"((?:^    .+\n?(?:\n(?=    ))?)+)", _block, text, flags=re.MULTILINE)
 

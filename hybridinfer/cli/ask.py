@@ -10,11 +10,11 @@ from cyclopts import Parameter
 
 from ..errors import RequestError
 from ..receipt import Receipt
-from .terminal import print_json, read_prompt, read_tags, talk, usd
+from .terminal import PROMPT, print_json, read_prompt, read_tags, talk, usd
 
 
 def ask(
-    prompt: str | None = None,
+    prompt: Annotated[str | None, PROMPT] = None,
     *,
     file: Path | None = None,
     policy: Path | None = None,

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ..receipt import Decision
-from .terminal import print_json, read_prompt, read_tags, usd
+from .terminal import PROMPT, print_json, read_prompt, read_tags, usd
 
 
 def explain(
-    prompt: str | None = None,
+    prompt: Annotated[str | None, PROMPT] = None,
     *,
     file: Path | None = None,
     policy: Path | None = None,

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+from cyclopts import Parameter
+
+PROMPT = Parameter(allow_leading_hyphen=True)
+"""A prompt may be "-" (stdin), or begin with a minus sign."""
+_OPTION = re.compile(r"--?[A-Za-z][\w-]*(=.*)?")
 
 
 class UsageError(SystemExit):
@@ -23,6 +30,8 @@ def read_prompt(prompt: str | None, file: Path | None = None) -> str:
     Raises:
         UsageError: both or neither were given, the file cannot be read, or the text is empty.
     """
+    if prompt is not None and _OPTION.fullmatch(prompt):
+        raise UsageError(f"unknown option {prompt}; hybridinfer COMMAND --help lists them")
     if prompt is not None and file is not None:
         raise UsageError("give a prompt or --file, not both")
     if file is not None:

@@ -26,7 +26,11 @@ def without_network(emulator, monkeypatch):
 
     def rewrite(text):
         text = re.sub(r"\{kind: onnx[^}]*\}", '{kind: canned, text: "From here."}', text)
-        text = re.sub(r"\{kind: openai, model: ([\w.-]+)", rf'{{kind: openai, model: \1, base_url: "{emulator.base_url_openai}", {price}', text)
+        text = re.sub(
+            r"\{kind: openai, model: ([\w.-]+)",
+            rf'{{kind: openai, model: \1, base_url: "{emulator.base_url_openai}", {price}',
+            text,
+        )
         return re.sub(
             r"\{kind: anthropic, model: ([\w.-]+)",
             rf'{{kind: anthropic, model: \1, base_url: "{emulator.base_url_anthropic}", {price}',

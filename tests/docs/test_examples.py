@@ -20,7 +20,7 @@ targets:
 boundaries:
   - {name: private-stays-here, when: {privacy: [personal, secret]}, cloud: never}
 rules:
-  - {name: sensitive, when: {privacy: [personal, secret]}, use: [local, sorry]}
+  - {name: sensitive, when: {privacy: [personal, secret]}, use: [local, cloud, sorry]}
   - {name: otherwise, use: [cloud, sorry]}
 """
 SAYS = {

@@ -43,7 +43,7 @@ def test_the_prompt_may_come_from_stdin(policy, capsys, stdin):
     stdin("my card is 4111 1111 1111 1111, is it valid?")
     assert main(["ask", "-", "--json", "--policy", str(policy)]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["levels"]["privacy"] == "secret"
+    assert told["levels"]["privacy"] == "personal"
     assert [removal["target"] for removal in told["removed"]] == ["cloud"]
 
 
