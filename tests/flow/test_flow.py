@@ -1,0 +1,830 @@
+"""The flow, driven by hand: no loop, no targets, only commands and the answers to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import count
+
+import pytest
+
+from hybridinfer import flow
+from hybridinfer.budget.ledger import Reservation
+from hybridinfer.budget.prices import PriceBook
+from hybridinfer.commands import (
+    Abandoned,
+    Answer,
+    Call,
+    Deliver,
+    Denied,
+    Outcome,
+    Relay,
+    Release,
+    Reserve,
+    Restart,
+    Runtime,
+    Score,
+    Settle,
+    Sleep,
+)
+from hybridinfer.errors import (
+    AllTargetsFailed,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    BudgetExceeded,
+    ContentRefused,
+    PrivacyViolation,
+    RateLimitError,
+    StreamInterrupted,
+)
+from hybridinfer.policy.load import load
+from hybridinfer.receipt import Code, Reason
+from hybridinfer.resilience.breaker import Breaker, State
+from hybridinfer.resilience.retry import RetryBudget
+from hybridinfer.signals.base import SignalResult
+from hybridinfer.targets.base import TargetInfo
+from hybridinfer.types import Message, Request, Text, Tool, ToolCall, Usage
+
+TARGETS = {
+    "cloud": {"kind": "openai", "model": "a", "price": {"input": 1000, "output": 1000}, "max_tokens": 100},
+    "other": {"kind": "openai", "model": "b", "price": {"input": 500, "output": 500}, "max_tokens": 100},
+    "local": {"kind": "onnx", "model": "c"},
+    "sorry": {"kind": "canned", "text": "later"},
+}
+"""One token of `cloud` costs a tenth of a cent: the worst case of ten in and a hundred out is $0.11."""
+
+REQUEST = Request(messages=(Message(role="user", parts=(Text(text="hello"),)),))
+OK = Answer(text="fine", usage=Usage(input_tokens=10, output_tokens=5))
+
+
+def ok(**more):
+    return Outcome(code=Code.OK, answer=OK, seconds=0.5, **more)
+
+
+def bad(code, **more):
+    return Outcome(code=code, because="as scripted", seconds=0.1, **more)
+
+
+def opened():
+    return Outcome(code=Code.OK, answer=Answer(text="fi"), opened="the rest")
+
+
+@dataclass
+class Stage:
+    """A policy, a clock, and everything a runtime needs."""
+
+    use: tuple[str, ...] = ("cloud", "other", "local", "sorry")
+    resilience: dict = field(default_factory=dict)
+    budgets: list = field(default_factory=list)
+    boundaries: list = field(default_factory=list)
+    targets: dict = field(default_factory=dict)
+    windows: dict = field(default_factory=dict)
+    supports: dict = field(default_factory=dict)
+    levels: dict = field(default_factory=dict)
+    tokens: int = 10
+    now: float = 100.0
+
+    def __post_init__(self):
+        targets = {name: block | self.targets.get(name, {}) for name, block in TARGETS.items()}
+        self.policy = load(
+            {
+                "version": 1,
+                "targets": targets,
+                "budgets": self.budgets,
+                "boundaries": self.boundaries,
+                "rules": [{"name": "all", "use": list(self.use)}],
+                "resilience": {"retry": {"attempts": 2, "backoff": "200ms"}} | self.resilience,
+            }
+        )
+        settings = self.policy.resilience.circuit_breaker
+        names = ("cloud", "other", "local")
+        self.breakers = {name: Breaker(name, settings, lambda: self.now) for name in names}
+        ids = count(1)
+        self.runtime = Runtime(
+            policy=self.policy,
+            digest="d1",
+            infos={name: self._info(name) for name in targets},
+            count_tokens=lambda _target, _request: self.tokens,
+            count_text=lambda _target, text: len(text),
+            prices=PriceBook(self.policy),
+            breakers=self.breakers,
+            retry_budget=RetryBudget(),
+            clock=lambda: self.now,
+            now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+            random=lambda: 1.0,
+            new_id=lambda: f"id{next(ids)}",
+            window_budgets=any(budget["per"] != "request" for budget in self.budgets),
+        )
+
+    def _info(self, name):
+        return TargetInfo(
+            name=name,
+            kind=TARGETS[name]["kind"],
+            zone="device" if name in ("local", "sorry") else "cloud",
+            supports=self.supports.get(name, frozenset({"tools", "json", "vision", "files"})),
+            context_window=self.windows.get(name),
+        )
+
+
+class Play:
+    """A flow that was driven to its end, or until the script said to leave."""
+
+    def __init__(self, stage, *script, request=REQUEST, hold=True, deny=(), leave_at=None, reserving=0.0):
+        self.commands = []
+        self.result = self.error = self.gone = None
+        self._stage, self._script, self._deny = stage, list(script), deny
+        self._reserving = reserving
+        self._leave_at = leave_at
+        self._flow = flow.run(request, stage.runtime, hold=hold)
+        answer = None
+        try:
+            while True:
+                command = self._flow.send(answer)
+                self.commands.append(command)
+                if leave_at is not None and isinstance(command, leave_at):
+                    self._leave()
+                answer = self._answer(command)
+        except StopIteration as done:
+            self.result = done.value
+        except Abandoned as gone:
+            self.gone = gone
+        except Exception as error:  # the flow's own, looked at by the tests
+            self.error = error
+            if isinstance(error, (AssertionError, KeyError, IndexError)):
+                raise
+
+    def _leave(self):
+        command = self._flow.throw(Abandoned(bad(Code.CANCELLED) if not self._script else self._script.pop(0)))
+        while True:
+            self.commands.append(command)
+            command = self._flow.send(None)
+
+    def _answer(self, command):
+        match command:
+            case Score():
+                signals = self._stage.policy.signals
+                levels = {
+                    name: self._stage.levels.get(name, next(iter(block.levels))) for name, block in signals.items()
+                }
+                return {
+                    name: SignalResult(score=0.0, level=level, because=("measured",)) for name, level in levels.items()
+                }
+            case Reserve():
+                self._stage.now += self._reserving
+                if command.target in self._deny:
+                    return Denied(because="budget 'day' has nothing left")
+                return Reservation(
+                    id=f"r{len(self.commands)}", receipt_id=command.receipt_id, target=command.target, usd=command.usd
+                )
+            case Call() | Relay():
+                outcome = self._script.pop(0)
+                self._stage.now += outcome.seconds
+                return outcome
+            case Sleep(seconds=seconds):
+                self._stage.now += seconds
+        return None
+
+    @property
+    def called(self):
+        return [command.target for command in self.commands if isinstance(command, Call)]
+
+    @property
+    def slept(self):
+        return [command.seconds for command in self.commands if isinstance(command, Sleep)]
+
+    def all(self, kind):
+        return [command for command in self.commands if isinstance(command, kind)]
+
+    @property
+    def receipt(self):
+        if self.gone is not None:
+            return self.gone.receipt
+        return self.result.receipt if self.result is not None else self.error.receipt
+
+    @property
+    def codes(self):
+        return [(attempt.target, attempt.number, attempt.code) for attempt in self.receipt.attempts]
+
+
+DAY = [{"name": "day", "usd": 5, "per": "day"}]
+
+
+class TestAnswers:
+    def test_the_first_choice_answers(self):
+        """One call, one line on the receipt, rung 1, not degraded."""
+        play = Play(Stage(), ok())
+        assert play.called == ["cloud"]
+        assert play.result.answer.text == "fine"
+        assert play.codes == [("cloud", 1, Code.OK)]
+        assert (play.receipt.target, play.receipt.zone, play.receipt.rung) == ("cloud", "cloud", 1)
+        assert play.receipt.degraded is False
+
+    def test_the_receipt_tells_the_whole_story(self):
+        """Id, policy, digest, levels, estimates, seconds and cost are there."""
+        play = Play(Stage(), ok(), request=replace(REQUEST, tags={"team": "a"}))
+        receipt = play.receipt
+        assert (receipt.id, receipt.policy, receipt.policy_digest, receipt.tags) == (
+            "id1",
+            "policy",
+            "d1",
+            {"team": "a"},
+        )
+        assert receipt.decision.rule == "all"
+        assert receipt.decision.because["privacy"] == ("measured",)
+        assert receipt.decision.estimates["cloud"] == Decimal("0.11")
+        assert receipt.decision.estimates["sorry"] == 0
+        assert receipt.seconds == pytest.approx(0.5)
+        assert receipt.cost_usd == Decimal("0.015")
+        assert play.result.answer.usage.cost_usd == Decimal("0.015")
+
+    def test_a_later_rung_is_degraded(self):
+        """The rung counts from the ladder's top."""
+        play = Play(Stage(), bad(Code.TIMEOUT), ok())
+        assert (play.receipt.target, play.receipt.rung, play.receipt.degraded) == ("other", 2, True)
+
+    def test_a_canned_first_choice_is_degraded(self):
+        """A fixed text is never the real thing, not even on rung 1."""
+        play = Play(Stage(use=("sorry",)), Outcome(code=Code.OK, answer=Answer(text="later", usage=Usage())))
+        assert (play.receipt.rung, play.receipt.degraded) == (1, True)
+
+    def test_truncated_is_delivered_and_marked(self):
+        """max_tokens reached: the caller has the text, and the receipt says truncated."""
+        cut = Outcome(code=Code.TRUNCATED, answer=replace(OK, finish_reason="length"))
+        play = Play(Stage(), cut)
+        assert play.result.answer.finish_reason == "length"
+        assert play.receipt.code is Code.TRUNCATED
+
+    def test_truncated_falls_through_where_the_policy_lists_it(self):
+        """The next rung may do better."""
+        stage = Stage(resilience={"fallback_on": ["truncated"]})
+        play = Play(stage, Outcome(code=Code.TRUNCATED, answer=OK), ok())
+        assert play.receipt.target == "other"
+
+    def test_a_truncated_answer_is_better_than_none(self):
+        """When nobody does better, the first answer is given, as truncated and under its own name."""
+        stage = Stage(use=("cloud", "other"), resilience={"fallback_on": ["truncated", "timeout"]})
+        play = Play(stage, Outcome(code=Code.TRUNCATED, answer=replace(OK, text="half")), bad(Code.TIMEOUT))
+        assert play.result.answer.text == "half"
+        assert (play.receipt.target, play.receipt.rung) == ("cloud", 1)
+
+    def test_every_target_gets_the_original_request(self):
+        """Hops never compound; what is missing (max_tokens) is filled in for each target anew."""
+        stage = Stage(windows={"local": 120})
+        play = Play(stage, bad(Code.TIMEOUT), bad(Code.TIMEOUT), ok())
+        calls = play.all(Call)
+        assert [call.request.max_tokens for call in calls] == [100, 100, 110]
+        assert {call.request.messages for call in calls} == {REQUEST.messages}
+
+    def test_the_callers_max_tokens_are_sent_as_they_are(self):
+        """The very same object reaches the target."""
+        request = replace(REQUEST, max_tokens=7)
+        assert Play(Stage(), ok(), request=request).all(Call)[0].request is request
+
+    def test_a_target_in_a_crowded_window_still_gets_room_for_an_answer(self):
+        """The limit never falls below 64 tokens."""
+        play = Play(Stage(use=("cloud",), windows={"cloud": 80}), ok())
+        assert play.all(Call)[0].request.max_tokens == 70
+
+
+class TestRetries:
+    def test_a_retry_can_save_the_day(self):
+        """Unavailable is tried once more after a wait."""
+        play = Play(Stage(), bad(Code.UNAVAILABLE), ok())
+        assert play.called == ["cloud", "cloud"]
+        assert play.slept == [0.2]
+        assert play.codes == [("cloud", 1, Code.UNAVAILABLE), ("cloud", 2, Code.OK)]
+
+    def test_attempts_never_exceed_what_is_declared(self):
+        """Two attempts, then the next rung."""
+        play = Play(Stage(), bad(Code.UNAVAILABLE), bad(Code.UNAVAILABLE), ok())
+        assert play.called == ["cloud", "cloud", "other"]
+
+    def test_a_retry_after_that_fits_is_waited_out(self):
+        """The server's word is the least wait."""
+        play = Play(Stage(), bad(Code.RATE_LIMITED, retry_after=3.0), ok())
+        assert play.slept == [3.0]
+        assert play.called == ["cloud", "cloud"]
+
+    def test_a_retry_after_that_does_not_fit_is_not_begun(self):
+        """Fall back at once."""
+        play = Play(Stage(), bad(Code.RATE_LIMITED, retry_after=60.0), ok())
+        assert play.slept == []
+        assert play.called == ["cloud", "other"]
+
+    def test_the_target_may_forbid_a_retry(self):
+        """x-should-retry: false."""
+        play = Play(Stage(), bad(Code.UNAVAILABLE, retry=False), ok())
+        assert play.called == ["cloud", "other"]
+
+    @pytest.mark.parametrize("code", [Code.TIMEOUT, Code.STALLED])
+    def test_after_silence_the_same_route_is_not_tried_again(self, code):
+        """Silence falls back at once."""
+        assert Play(Stage(), bad(code), ok()).called == ["cloud", "other"]
+
+    @pytest.mark.parametrize("code", [Code.INVALID, Code.UNAUTHORIZED, Code.CONTEXT_TOO_LONG, Code.UNSUPPORTED])
+    def test_caller_errors_are_never_retried(self, code):
+        """Not even where the policy lists them."""
+        stage = Stage(resilience={"retry_on": [str(code)], "fallback_on": [str(code)]})
+        assert Play(stage, bad(code), ok()).called == ["cloud", "other"]
+
+
+class TestFallbacks:
+    def test_the_plan_is_walked_in_order_and_never_left(self):
+        """Every rung once, from left to right, and nobody else."""
+        play = Play(Stage(), bad(Code.TIMEOUT), bad(Code.EMPTY), bad(Code.STALLED), ok())
+        assert play.called == ["cloud", "other", "local", "sorry"]
+
+    def test_a_wrong_request_is_the_callers(self):
+        """A 400 is neither retried nor fallen back on."""
+        play = Play(Stage(), bad(Code.INVALID))
+        assert isinstance(play.error, BadRequestError)
+        assert play.called == ["cloud"]
+
+    def test_a_refusal_goes_to_the_caller(self):
+        """Content policies are not shopped around."""
+        play = Play(Stage(), bad(Code.REFUSED))
+        assert isinstance(play.error, ContentRefused)
+        assert play.called == ["cloud"]
+
+    def test_a_refusal_falls_through_where_the_policy_lists_it(self):
+        """The policy may want it."""
+        play = Play(Stage(resilience={"fallback_on": ["refused"]}), bad(Code.REFUSED), ok())
+        assert play.called == ["cloud", "other"]
+
+    def test_a_bad_key_falls_back(self):
+        """It is one target's trouble."""
+        play = Play(Stage(), bad(Code.UNAUTHORIZED), ok())
+        assert play.called == ["cloud", "other"]
+
+    @pytest.mark.parametrize("code", [Code.SATURATED, Code.FORBIDDEN, Code.UNSUPPORTED])
+    def test_what_was_not_sent_falls_through_whatever_the_policy_lists(self, code):
+        """Nothing left this process: the next rung may try."""
+        play = Play(Stage(resilience={"fallback_on": []}), bad(code), ok())
+        assert play.called == ["cloud", "other"]
+
+    def test_a_code_that_is_not_listed_ends_the_walk(self):
+        """An empty list means: do not fall back."""
+        play = Play(Stage(resilience={"fallback_on": [], "retry_on": []}), bad(Code.UNAVAILABLE))
+        assert isinstance(play.error, AllTargetsFailed)
+        assert play.called == ["cloud"]
+
+    @pytest.mark.parametrize(
+        ("code", "error"),
+        [
+            (Code.RATE_LIMITED, RateLimitError),
+            (Code.UNAUTHORIZED, AuthenticationError),
+            (Code.TIMEOUT, APITimeoutError),
+            (Code.EMPTY, AllTargetsFailed),
+            (Code.FORBIDDEN, PrivacyViolation),
+        ],
+    )
+    def test_the_last_failure_names_the_error(self, code, error):
+        """Nobody left: the error fits the last code and carries the cause and the receipt."""
+        cause = ValueError("the vendor's")
+        play = Play(Stage(use=("cloud",), resilience={"retry_on": []}), bad(code, error=cause))
+        assert type(play.error) is error
+        assert play.error.__cause__ is cause
+        assert play.receipt.target is None
+        assert (play.receipt.rung, play.receipt.degraded) == (None, False)
+
+
+class TestPlans:
+    def test_a_prompt_that_passes_the_window_skips_the_target(self):
+        """Checked before the call, with real counts."""
+        play = Play(Stage(windows={"cloud": 50}), ok())
+        assert play.called == ["other"]
+        assert play.receipt.decision.removed[0].reason is Reason.CONTEXT
+        assert play.receipt.rung == 2
+
+    def test_a_missing_capability_skips_the_target(self):
+        """Tools go where tools are."""
+        request = replace(REQUEST, tools=(Tool(name="t", parameters={}),))
+        play = Play(Stage(supports={"cloud": frozenset()}), ok(), request=request)
+        assert play.called == ["other"]
+        assert play.receipt.decision.removed[0].reason is Reason.CAPABILITY
+
+    def test_an_empty_plan_is_a_typed_error(self):
+        """Nothing fits: no call, and the reasons are in the message."""
+        play = Play(Stage(use=("cloud",), windows={"cloud": 50}))
+        assert isinstance(play.error, BadRequestError)
+        assert "10 prompt tokens and 64 for the answer pass its window of 50" in str(play.error)
+        assert play.called == []
+
+    def test_a_boundary_empties_the_plan(self):
+        """The private request has nowhere to go, and goes nowhere."""
+        stage = Stage(
+            use=("cloud", "other"),
+            boundaries=[{"name": "stay", "when": {"privacy": "secret"}, "cloud": "never"}],
+            levels={"privacy": "secret"},
+        )
+        play = Play(stage)
+        assert isinstance(play.error, PrivacyViolation)
+        assert play.called == []
+
+    def test_an_unpriced_target_is_unaffordable(self):
+        """Unknown means deny."""
+        stage = Stage(targets={"cloud": {"model": "nobody-knows-it", "price": None}})
+        play = Play(stage, ok())
+        assert play.called == ["other"]
+        assert play.receipt.decision.removed[0].reason is Reason.PRICE
+
+
+class TestTime:
+    def test_scoring_leaves_the_last_rungs_slice(self):
+        """However long scoring takes, the local rung can still answer."""
+        play = Play(Stage(), ok())
+        assert play.all(Score)[0].seconds == 18.0
+
+    def test_an_attempt_has_its_own_timeout(self):
+        """The target's limits go with the call."""
+        stage = Stage(targets={"cloud": {"timeout": "5s", "first_token": "2s", "stall": "1s"}})
+        limits = Play(stage, ok()).all(Call)[0].limits
+        assert (limits.total, limits.first_token, limits.stall) == (5.0, 2.0, 1.0)
+
+    def test_the_last_device_rung_keeps_its_slice(self):
+        """Earlier rungs end two seconds before the deadline; the local one has all of the rest."""
+        play = Play(Stage(), bad(Code.TIMEOUT), bad(Code.TIMEOUT), ok())
+        totals = [call.limits.total for call in play.all(Call)]
+        assert totals == pytest.approx([18.0, 17.9, 19.75])
+
+    def test_a_short_deadline_halves_the_slice(self):
+        """The slice is never more than half of the time."""
+        play = Play(Stage(), ok(), request=replace(REQUEST, timeout=1.0))
+        assert play.all(Call)[0].limits.total == pytest.approx(0.5)
+
+    def test_before_a_canned_rung_only_a_blink_is_kept(self):
+        """A fixed reply needs no time."""
+        play = Play(Stage(use=("cloud", "sorry")), ok())
+        assert play.all(Call)[0].limits.total == pytest.approx(19.95)
+
+    def test_the_last_rung_has_everything(self):
+        """Nobody comes after it."""
+        play = Play(Stage(use=("cloud",)), ok())
+        assert play.all(Call)[0].limits.total == pytest.approx(20.0)
+
+    def test_past_its_share_a_rung_is_not_called_and_the_local_one_is(self):
+        """Slow clouds cannot make the device unreachable."""
+        slow = replace(bad(Code.TIMEOUT), seconds=18.0)
+        play = Play(Stage(), slow, ok())
+        assert play.called == ["cloud", "local"]
+        assert ("other", 1, Code.OVER_DEADLINE) in play.codes
+
+    def test_canned_answers_after_the_deadline(self):
+        """Everything overran; the fixed reply still comes."""
+        play = Play(
+            Stage(), replace(bad(Code.TIMEOUT), seconds=30.0), replace(ok(), answer=Answer(text="later", usage=Usage()))
+        )
+        assert play.called == ["cloud", "sorry"]
+        assert play.receipt.target == "sorry"
+        assert [code for _, _, code in play.codes] == [Code.TIMEOUT, Code.OVER_DEADLINE, Code.OVER_DEADLINE, Code.OK]
+
+    def test_without_a_canned_rung_the_deadline_is_an_error(self):
+        """APITimeoutError, not silence."""
+        play = Play(Stage(use=("cloud", "other")), replace(bad(Code.TIMEOUT), seconds=30.0))
+        assert isinstance(play.error, APITimeoutError)
+
+    def test_time_spent_in_the_ledger_is_taken_from_the_call(self):
+        """One deadline over everything."""
+        play = Play(Stage(budgets=DAY), ok(), reserving=8.0)
+        assert play.all(Reserve)[0].seconds == pytest.approx(18.0)
+        assert play.all(Call)[0].limits.total == pytest.approx(10.0)
+
+    def test_booking_waits_at_most_a_second(self):
+        """And never past the deadline, but for a blink."""
+        play = Play(Stage(budgets=DAY), ok())
+        assert play.all(Settle)[0].seconds == 1.0
+        late = Play(Stage(budgets=DAY, use=("cloud",)), replace(ok(), seconds=25.0))
+        assert late.all(Settle)[0].seconds == 0.02
+
+
+class TestBreaker:
+    def test_an_open_circuit_is_skipped(self):
+        """No call, a line on the receipt, the next rung."""
+        stage = Stage()
+        for _ in range(5):
+            stage.breakers["cloud"].leave(stage.breakers["cloud"].enter(), Code.UNAVAILABLE)
+        play = Play(stage, ok())
+        assert play.called == ["other"]
+        assert play.codes[0] == ("cloud", 1, Code.CIRCUIT_OPEN)
+
+    def test_failures_of_calls_open_it(self):
+        """Every attempt is reported."""
+        stage = Stage(resilience={"retry_on": []})
+        for _ in range(5):
+            Play(stage, bad(Code.UNAVAILABLE), ok())
+        assert stage.breakers["cloud"].health().state is State.OPEN
+
+    def test_a_caller_in_a_hurry_says_nothing_about_the_target(self):
+        """Calls that had a blink of time and ran out of it do not open the circuit."""
+        stage = Stage()
+        for _ in range(9):
+            Play(stage, bad(Code.TIMEOUT), ok(), request=replace(REQUEST, timeout=0.5))
+        health = stage.breakers["cloud"].health()
+        assert (health.state, health.recent_failures) == (State.CLOSED, 0)
+
+    def test_a_timeout_in_fair_time_counts(self):
+        """Half a deadline is enough to be judged by."""
+        stage = Stage()
+        Play(stage, bad(Code.TIMEOUT), ok(), request=replace(REQUEST, timeout=10))
+        assert stage.breakers["cloud"].health().recent_failures == 1
+
+    @pytest.mark.parametrize("where", [Call, Relay, Reserve, Settle])
+    def test_a_caller_who_leaves_gives_the_ticket_back(self, where):
+        """A probe that was abandoned does not block the next one."""
+        stage = Stage(budgets=DAY)
+        breaker = stage.breakers["cloud"]
+        for _ in range(5):
+            breaker.leave(breaker.enter(), Code.UNAVAILABLE)
+        stage.now += 60
+        play = Play(stage, opened(), ok(), hold=False, leave_at=where)
+        assert play.gone is not None
+        assert breaker.enter() is not None
+
+    def test_a_closed_flow_gives_the_ticket_back(self):
+        """Garbage collection of a flow halfway is not a leak."""
+        stage = Stage()
+        breaker = stage.breakers["cloud"]
+        for _ in range(5):
+            breaker.leave(breaker.enter(), Code.UNAVAILABLE)
+        stage.now += 60
+        steps = flow.run(REQUEST, stage.runtime, hold=True)
+        steps.send(None)
+        levels = {name: SignalResult(score=0, level=next(iter(b.levels))) for name, b in stage.policy.signals.items()}
+        assert isinstance(steps.send(levels), Call)
+        assert breaker.enter() is None
+        steps.close()
+        assert breaker.enter() is not None
+
+
+class TestMoney:
+    def test_nothing_is_called_before_its_money_is_reserved(self):
+        """Reserve, call, settle, in that order, with the worst case and the real cost."""
+        play = Play(Stage(budgets=DAY), ok())
+        kinds = [type(command) for command in play.commands]
+        assert kinds == [Score, Reserve, Call, Settle]
+        assert play.all(Reserve)[0].usd == Decimal("0.11")
+        settled = play.all(Settle)[0]
+        assert (settled.usd, settled.estimated) == (Decimal("0.015"), False)
+
+    def test_without_window_budgets_the_ledger_is_not_asked(self):
+        """No file, no wait."""
+        assert Play(Stage(), ok()).all(Reserve) == []
+
+    def test_what_is_free_needs_no_reservation(self):
+        """The local model costs nothing."""
+        play = Play(Stage(use=("local",), budgets=DAY), ok())
+        assert play.all(Reserve) == []
+        assert play.all(Settle) == []
+
+    def test_a_denied_reservation_falls_through(self):
+        """The budget's name is on the receipt, and the circuit learns nothing from it."""
+        play = Play(Stage(budgets=DAY), ok(), deny=("cloud",))
+        assert play.called == ["other"]
+        assert play.receipt.attempts[0].code is Code.OVER_BUDGET
+        assert "day" in play.receipt.attempts[0].because
+
+    def test_everything_denied_is_a_typed_error(self):
+        """BudgetExceeded, and no call."""
+        play = Play(Stage(use=("cloud", "other"), budgets=DAY), deny=("cloud", "other"))
+        assert isinstance(play.error, BudgetExceeded)
+        assert play.called == []
+
+    def test_a_request_budget_takes_dear_targets_off_the_plan(self):
+        """The worst case counts, not the hope."""
+        play = Play(Stage(), ok(), request=replace(REQUEST, budget_usd=Decimal("0.06")))
+        assert play.called == ["other"]
+        removal = play.receipt.decision.removed[0]
+        assert (removal.reason, removal.because) == (
+            Reason.BUDGET,
+            "budget_usd: up to $0.110000000 more would pass $0.06",
+        )
+
+    def test_the_policys_own_request_budget_holds_too(self):
+        """Whichever is tighter."""
+        play = Play(Stage(budgets=[{"name": "one", "usd": 0.06, "per": "request"}]), ok())
+        assert play.called == ["other"]
+
+    def test_what_was_spent_counts_against_the_next_attempt(self):
+        """A failed call that was billed leaves less for the others."""
+        billed = bad(Code.TIMEOUT, answer=Answer(usage=Usage(input_tokens=10, output_tokens=100)))
+        play = Play(Stage(), billed, ok(), request=replace(REQUEST, budget_usd=Decimal("0.12")))
+        assert play.called == ["cloud", "local"]
+        assert ("other", 1, Code.OVER_BUDGET) in play.codes
+
+    def test_a_failure_that_processed_nothing_is_released(self):
+        """A refused connection costs nothing."""
+        play = Play(Stage(budgets=DAY), bad(Code.UNAVAILABLE), bad(Code.UNAVAILABLE), ok())
+        assert [type(c) for c in play.commands[1:9]] == [Reserve, Call, Release, Sleep, Reserve, Call, Release, Reserve]
+        assert play.receipt.attempts[0].cost_usd == 0
+
+    def test_a_silent_failure_is_settled_at_the_worst_case(self):
+        """Nobody knows how far it went."""
+        play = Play(Stage(budgets=DAY), bad(Code.TIMEOUT), ok())
+        settled = play.all(Settle)[0]
+        assert (settled.usd, settled.estimated) == (Decimal("0.11"), True)
+        assert play.receipt.attempts[0].cost_usd == Decimal("0.11")
+        assert play.receipt.attempts[0].estimated is True
+
+    def test_half_an_answer_is_settled_by_counting(self):
+        """Ten tokens in, and one for each character that came."""
+        play = Play(Stage(budgets=DAY), bad(Code.TIMEOUT, answer=Answer(text="abcd")), ok())
+        settled = play.all(Settle)[0]
+        assert (settled.usd, settled.estimated) == (Decimal("0.014"), True)
+
+    def test_a_tool_call_is_an_answer_that_was_heard(self):
+        """Its arguments are counted; the worst case is for silence."""
+        call = ToolCall(id="1", name="t", arguments="{}")
+        play = Play(Stage(budgets=DAY), bad(Code.TIMEOUT, answer=Answer(tool_calls=(call,))), ok())
+        assert play.all(Settle)[0].usd == Decimal("0.012")
+
+    def test_a_failure_after_half_an_answer_is_paid_for(self):
+        """Even `unavailable`, where text had come already."""
+        play = Play(Stage(budgets=DAY), bad(Code.UNAVAILABLE, answer=Answer(text="abcd"), retry=False), ok())
+        assert play.all(Settle)[0].usd == Decimal("0.014")
+        assert play.all(Release) == []
+
+    def test_an_answer_without_usage_is_estimated(self):
+        """The caller sees that it is a guess."""
+        play = Play(Stage(), Outcome(code=Code.OK, answer=Answer(text="abcd")))
+        usage = play.result.answer.usage
+        assert (usage.input_tokens, usage.output_tokens, usage.estimated) == (10, 4, True)
+
+    def test_usage_that_came_with_a_failure_is_settled(self):
+        """A refusal that was billed is on the books."""
+        billed = bad(Code.REFUSED, answer=Answer(usage=Usage(input_tokens=10, output_tokens=1)))
+        play = Play(Stage(budgets=DAY), billed)
+        assert play.all(Settle)[0].usd == Decimal("0.011")
+        assert play.receipt.cost_usd == Decimal("0.011")
+
+    def test_canned_costs_nothing(self):
+        """No counting, no price."""
+        play = Play(Stage(use=("sorry",), budgets=DAY), Outcome(code=Code.OK, answer=Answer(text="later")))
+        assert play.receipt.cost_usd == 0
+        assert play.receipt.attempts[0].estimated is False
+
+
+class TestLeaving:
+    def test_a_caller_who_leaves_during_a_call_pays_the_worst_case(self):
+        """Nothing was heard; the reservation is settled, and the receipt tells it."""
+        play = Play(Stage(budgets=DAY), leave_at=Call)
+        assert [(c.usd, c.estimated) for c in play.all(Settle)] == [(Decimal("0.11"), True)]
+        assert play.codes == [("cloud", 1, Code.CANCELLED)]
+        assert play.receipt.cost_usd == Decimal("0.11")
+
+    def test_a_caller_who_leaves_during_a_stream_pays_what_came(self):
+        """Counted tokens."""
+        half = Outcome(code=Code.CANCELLED, answer=Answer(text="ab"))
+        play = Play(Stage(budgets=DAY), opened(), half, hold=False, leave_at=Relay)
+        assert play.all(Settle)[0].usd == Decimal("0.012")
+
+    @pytest.mark.parametrize("where", [Score, Reserve, Sleep])
+    def test_a_caller_who_leaves_between_calls_owes_nothing_more(self, where):
+        """Only what earlier attempts cost."""
+        play = Play(Stage(budgets=DAY), bad(Code.UNAVAILABLE), leave_at=where)
+        assert isinstance(play.gone, Abandoned)
+        assert play.all(Settle) == []
+        assert play.receipt.cost_usd == 0
+        assert play.receipt.target is None
+
+    def test_a_caller_who_leaves_while_it_is_booked_has_the_attempt_on_the_receipt(self):
+        """The line is written before the booking begins."""
+        play = Play(Stage(budgets=DAY), ok(), leave_at=Settle)
+        assert play.codes == [("cloud", 1, Code.OK)]
+        assert play.receipt.cost_usd == Decimal("0.015")
+        assert len(play.all(Settle)) == 1
+
+
+class TestStreams:
+    def test_an_opened_stream_is_relayed(self):
+        """Call, relay, done."""
+        play = Play(Stage(), opened(), ok(), hold=False)
+        assert [type(c) for c in play.commands] == [Score, Call, Relay]
+        assert play.all(Relay)[0].opened == "the rest"
+        assert play.all(Call)[0].hold is False
+        assert play.result.answer.text == "fine"
+
+    def test_a_failure_before_the_first_piece_falls_back_silently(self):
+        """No reset: the caller saw nothing."""
+        play = Play(Stage(), bad(Code.STALLED), opened(), ok(), hold=False)
+        assert play.called == ["cloud", "other"]
+        assert play.all(Restart) == []
+
+    def test_a_failure_after_the_first_piece_is_an_error(self):
+        """StreamInterrupted with what came, the cause and the receipt; nobody else is called."""
+        cause = ConnectionResetError()
+        cut = bad(Code.INTERRUPTED, answer=Answer(text="half"), error=cause)
+        play = Play(Stage(), opened(), cut, hold=False)
+        assert isinstance(play.error, StreamInterrupted)
+        assert play.error.partial == "half"
+        assert play.error.__cause__ is cause
+        assert play.called == ["cloud"]
+        assert "failed after 4 characters (interrupted: as scripted)" in str(play.error)
+
+    def test_interrupted_streams_are_never_retried_on_the_same_target(self):
+        """`interrupted` is in retry_on, yet the pieces are out."""
+        stage = Stage(resilience={"on_interrupt": "restart"})
+        play = Play(stage, opened(), bad(Code.INTERRUPTED), opened(), ok(), hold=False)
+        assert play.called == ["cloud", "other"]
+
+    def test_restart_takes_back_and_begins_anew(self):
+        """The reset comes just before the next target's first piece."""
+        stage = Stage(resilience={"on_interrupt": "restart"})
+        play = Play(stage, opened(), bad(Code.INTERRUPTED), opened(), ok(), hold=False)
+        assert [type(c) for c in play.commands] == [Score, Call, Relay, Call, Restart, Relay]
+        assert play.all(Restart)[0].because == "cloud: interrupted"
+        assert play.receipt.target == "other"
+
+    def test_nothing_is_taken_back_for_nothing(self):
+        """When nobody else answers, the caller keeps the partial text and hears of it; there is no reset."""
+        stage = Stage(use=("cloud", "other"), resilience={"on_interrupt": "restart"})
+        cut = bad(Code.INTERRUPTED, answer=Answer(text="half"))
+        play = Play(stage, opened(), cut, bad(Code.TIMEOUT), hold=False)
+        assert isinstance(play.error, StreamInterrupted)
+        assert play.error.partial == "half"
+        assert play.all(Restart) == []
+
+    def test_the_caller_may_wish_otherwise(self):
+        """`on_interrupt` of the request wins over the policy's."""
+        stage = Stage(resilience={"on_interrupt": "restart"})
+        play = Play(stage, opened(), bad(Code.INTERRUPTED), hold=False, request=replace(REQUEST, on_interrupt="error"))
+        assert isinstance(play.error, StreamInterrupted)
+
+    def test_restart_respects_fallback_on(self):
+        """A code that the policy does not fall back on ends the request."""
+        stage = Stage(resilience={"on_interrupt": "restart"})
+        play = Play(stage, opened(), bad(Code.REFUSED), hold=False)
+        assert isinstance(play.error, StreamInterrupted)
+
+    def test_the_last_rung_cannot_restart(self):
+        """Nobody comes after it."""
+        stage = Stage(use=("cloud",), resilience={"on_interrupt": "restart"})
+        play = Play(stage, opened(), bad(Code.INTERRUPTED), hold=False)
+        assert isinstance(play.error, StreamInterrupted)
+
+    def test_an_answer_that_came_whole_and_does_not_count_is_an_error_too(self):
+        """Not the demanded JSON: the pieces are out, so it is StreamInterrupted."""
+        play = Play(Stage(), opened(), bad(Code.INVALID_OUTPUT, answer=Answer(text="not json")), hold=False)
+        assert isinstance(play.error, StreamInterrupted)
+        assert play.receipt.code is Code.INVALID_OUTPUT
+
+    def test_buffer_reads_whole_answers_and_delivers_them(self):
+        """Nothing is shown before it is complete; then all of it is."""
+        play = Play(
+            Stage(),
+            bad(Code.INTERRUPTED, retry=False),
+            ok(),
+            hold=False,
+            request=replace(REQUEST, on_interrupt="buffer"),
+        )
+        assert all(call.hold for call in play.all(Call))
+        assert [(c.target, c.answer.text) for c in play.all(Deliver)] == [("other", "fine")]
+        assert play.all(Relay) == []
+
+    def test_complete_is_not_delivered_in_pieces(self):
+        """Whoever waits for the whole gets it as the result."""
+        play = Play(Stage(), ok())
+        assert play.all(Deliver) == []
+        assert play.all(Call)[0].hold is True
+
+    def test_a_truncated_stream_stays_with_the_caller(self):
+        """It was shown: falling back would append another answer to it."""
+        stage = Stage(resilience={"fallback_on": ["truncated"]})
+        play = Play(stage, opened(), Outcome(code=Code.TRUNCATED, answer=OK), hold=False)
+        assert play.called == ["cloud"]
+        assert play.receipt.code is Code.TRUNCATED
+
+    def test_a_truncated_stream_can_be_taken_back(self):
+        """With `restart`, the next rung begins anew after a reset."""
+        stage = Stage(resilience={"fallback_on": ["truncated"], "on_interrupt": "restart"})
+        play = Play(stage, opened(), Outcome(code=Code.TRUNCATED, answer=OK), opened(), ok(), hold=False)
+        assert [type(c) for c in play.commands] == [Score, Call, Relay, Call, Restart, Relay]
+        assert play.receipt.target == "other"
+
+    def test_a_truncated_stream_that_was_not_taken_back_counts(self):
+        """Nobody did better: the caller has it already, nothing is delivered twice."""
+        stage = Stage(
+            use=("cloud", "other"), resilience={"fallback_on": ["truncated", "timeout"], "on_interrupt": "restart"}
+        )
+        play = Play(stage, opened(), Outcome(code=Code.TRUNCATED, answer=OK), bad(Code.TIMEOUT), hold=False)
+        assert play.receipt.target == "cloud"
+        assert play.all(Deliver) == []
+        assert play.all(Restart) == []
+
+    def test_a_truncated_stream_that_was_taken_back_is_delivered_again(self):
+        """The other target's stream died after the reset: the truncated answer is still better than an error."""
+        stage = Stage(
+            use=("cloud", "other"), resilience={"fallback_on": ["truncated", "interrupted"], "on_interrupt": "restart"}
+        )
+        play = Play(
+            stage, opened(), Outcome(code=Code.TRUNCATED, answer=OK), opened(), bad(Code.INTERRUPTED), hold=False
+        )
+        assert [type(c) for c in play.commands] == [Score, Call, Relay, Call, Restart, Relay, Restart, Deliver]
+        assert play.result.answer.text == "fine"
+        assert play.receipt.target == "cloud"
+
+    def test_a_short_answer_that_ended_at_once_is_delivered(self):
+        """No piece was opened (a whole answer came instead): the streaming caller still gets it."""
+        play = Play(Stage(), ok(), hold=False)
+        assert [type(c) for c in play.commands] == [Score, Call, Deliver]
