@@ -1,7 +1,7 @@
 """One HTTP client per event loop, shared by every target on it.
 
-Building a client costs ~20 ms (the TLS context) and a client belongs to the loop that first used it, so there is
-one per loop, built in a thread when the first target needs it. Targets hold it by a lease; the last one to let go
+A client belongs to the loop that first used it, so there is one per loop, built in a thread when the first target
+needs it. Targets hold it by a lease; the last one to let go
 closes it. A vendor SDK's object is never closed, as that would close this client under everybody else.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -17,6 +18,8 @@ from weakref import WeakKeyDictionary
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
 
     from ..receipt import Zone
@@ -64,10 +67,19 @@ async def release(holder: object) -> None:
         await shared.client.aclose()
 
 
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all loops of the process: reading the certificates is most of the 20 ms."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
+
+
 def _build() -> httpx2.AsyncClient:
     import httpx2
 
     return httpx2.AsyncClient(
+        verify=_tls(),
         limits=httpx2.Limits(
             max_connections=MAX_CONNECTIONS,
             max_keepalive_connections=_KEEPALIVE_CONNECTIONS,
