@@ -1,0 +1,238 @@
+"""One call of one target: every way it can end becomes an outcome, and its iterator is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from hybridinfer.commands import Call, Limits
+from hybridinfer.opened import Opened
+from hybridinfer.receipt import Code
+from hybridinfer.targets.base import Finish, TargetFailed
+from hybridinfer.types import Message, Request, Text, TextDelta, Usage
+
+REQUEST = Request(messages=(Message(role="user", parts=(Text(text="hello"),)),))
+DONE = Finish(finish_reason="stop", usage=Usage(input_tokens=3, output_tokens=1), model="m")
+
+pytestmark = pytest.mark.anyio
+
+
+def call(*, hold=False, total=5.0, first_token=5.0, stall=5.0):
+    limits = Limits(total=total, first_token=first_token, stall=stall)
+    return Call(target="cloud", number=1, request=REQUEST, levels={}, limits=limits, hold=hold)
+
+
+class Events:
+    """An asynchronous iterator that plays steps: events, exceptions, or `wait` for silence."""
+
+    def __init__(self, *steps, closing=None):
+        self.steps, self.closing, self.closed = list(steps), closing, 0
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        if not self.steps:
+            raise StopAsyncIteration
+        step = self.steps.pop(0)
+        if step == "wait":
+            await asyncio.Event().wait()
+        if isinstance(step, BaseException):
+            raise step
+        return step
+
+    async def aclose(self):
+        self.closed += 1
+        if self.closing == "wait":
+            await asyncio.Event().wait()
+        if self.closing is not None:
+            raise self.closing
+
+
+async def whole(events, **limits):
+    return await Opened(call(hold=True, **limits), events, judged=True).whole()
+
+
+async def test_a_whole_answer():
+    """Text, usage, model and times."""
+    events = Events(TextDelta(text="he"), TextDelta(text="llo"), DONE)
+    outcome = await whole(events)
+    assert (outcome.code, outcome.answer.text, outcome.answer.model) == (Code.OK, "hello", "m")
+    assert outcome.answer.usage.input_tokens == 3
+    assert 0 <= outcome.first_token_seconds <= outcome.seconds
+    assert events.closed == 1
+
+
+async def test_nothing_after_the_terminal_event_matters():
+    """An answer is whole at its `Finish`: what hangs or fails behind it costs nobody anything."""
+    for after in ("wait", TargetFailed(Code.UNAVAILABLE), TextDelta(text="more")):
+        outcome = await whole(Events(TextDelta(text="hello"), DONE, after))
+        assert (outcome.code, outcome.answer.text) == (Code.OK, "hello")
+
+
+async def test_pieces_come_one_by_one():
+    """The first is kept for `next`, empty ones are skipped, and the outcome is there at the end."""
+    events = Events(TextDelta(text=""), TextDelta(text="he"), TextDelta(text=""), TextDelta(text="llo"), DONE)
+    opened = Opened(call(), events, judged=True)
+    outcome = await opened.first()
+    assert (outcome.code, outcome.answer.text, outcome.opened) == (Code.OK, "he", opened)
+    assert [(await opened.next()).text, (await opened.next()).text] == ["he", "llo"]
+    assert await opened.next() is None
+    assert (opened.outcome.code, opened.outcome.answer.text) == (Code.OK, "hello")
+    assert await opened.next() is None
+
+
+async def test_an_answer_can_end_before_its_first_piece():
+    """Empty is a code; nothing is left open."""
+    events = Events(DONE)
+    outcome = await Opened(call(), events, judged=True).first()
+    assert (outcome.code, outcome.opened) == (Code.EMPTY, None)
+    assert events.closed == 1
+
+
+async def test_an_end_without_a_terminal_event_is_interrupted():
+    """Before, during and after the pieces."""
+    assert (await whole(Events())).code is Code.INTERRUPTED
+    assert (await whole(Events(TextDelta(text="half")))).code is Code.INTERRUPTED
+    assert (await Opened(call(), Events(), judged=True).first()).code is Code.INTERRUPTED
+    opened = Opened(call(), Events(TextDelta(text="half")), judged=True)
+    await opened.first()
+    await opened.next()
+    assert await opened.next() is None
+    assert opened.outcome.code is Code.INTERRUPTED
+
+
+async def test_a_canned_reply_counts_as_it_is():
+    """No judging: not even of emptiness."""
+    assert (await Opened(call(hold=True), Events(DONE), judged=False).whole()).code is Code.OK
+    assert (await Opened(call(), Events(DONE), judged=False).first()).code is Code.OK
+
+
+async def test_time_is_up_for_the_whole():
+    """TIMEOUT, with what came, and the iterator closed."""
+    events = Events(TextDelta(text="half"), "wait")
+    outcome = await whole(events, total=0.01)
+    assert (outcome.code, outcome.answer.text) == (Code.TIMEOUT, "half")
+    assert isinstance(outcome.error, TimeoutError)
+    assert events.closed == 1
+
+
+async def test_silence_before_the_first_piece():
+    """STALLED by its own limit, TIMEOUT by the attempt's."""
+    stalled = await Opened(call(first_token=0.01), Events("wait"), judged=True).first()
+    assert (stalled.code, stalled.because) == (Code.STALLED, "no sign of the first piece in time")
+    late = await Opened(call(first_token=0.01, total=0.01), Events("wait"), judged=True).first()
+    assert (late.code, late.because) == (Code.TIMEOUT, "not done in time")
+
+
+async def test_silence_between_two_pieces():
+    """STALLED by its own limit, TIMEOUT when the attempt's time ends first."""
+    for limits, code in (({"stall": 0.01}, Code.STALLED), ({"total": 0.02, "first_token": 0.02}, Code.TIMEOUT)):
+        opened = Opened(call(**limits), Events(TextDelta(text="half"), "wait"), judged=True)
+        await opened.first()
+        assert (await opened.next()).text == "half"
+        assert await opened.next() is None
+        assert (opened.outcome.code, opened.outcome.answer.text) == (code, "half")
+
+
+async def test_a_target_that_turns_our_cancelling_into_its_own_error_was_slow_all_the_same():
+    """Adapters that catch everything cannot hide a timeout."""
+
+    async def stubborn():
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise TargetFailed(Code.UNAVAILABLE, "something broke") from None
+        yield DONE
+
+    assert (await whole(stubborn(), total=0.01)).code is Code.TIMEOUT
+
+
+async def test_a_target_failure_keeps_its_details():
+    """Code, status, Retry-After, the target's word on retrying, usage, cause."""
+    cause = ConnectionResetError()
+    failure = TargetFailed(
+        Code.RATE_LIMITED, "slow down", status=429, retry_after=2.0, retry=True, usage=Usage(input_tokens=9)
+    )
+    failure.__cause__ = cause
+    outcome = await whole(Events(TextDelta(text="half"), failure))
+    assert (outcome.code, outcome.because, outcome.status) == (Code.RATE_LIMITED, "slow down", 429)
+    assert (outcome.retry_after, outcome.retry, outcome.error) == (2.0, True, cause)
+    assert (outcome.answer.text, outcome.answer.usage.input_tokens) == ("half", 9)
+
+
+async def test_a_failure_without_a_cause_is_its_own():
+    """The caller has something to look at."""
+    failure = TargetFailed(Code.UNAVAILABLE)
+    assert (await whole(Events(failure))).error is failure
+
+
+@pytest.mark.parametrize("code", [Code.OK, Code.TRUNCATED])
+async def test_a_failure_cannot_claim_success(code):
+    """An adapter that raises `ok` is broken; a caller without an answer is not told that there is one."""
+    outcome = await whole(Events(TargetFailed(code)))
+    assert (outcome.code, outcome.retry) == (Code.UNAVAILABLE, False)
+
+
+async def test_any_other_exception_is_a_broken_target(caplog):
+    """Its type is on the receipt and in the log; its text is nowhere."""
+    outcome = await whole(Events(RuntimeError("the prompt was hello")))
+    assert (outcome.code, outcome.because, outcome.retry) == (Code.UNAVAILABLE, "raised RuntimeError", False)
+    assert "the prompt" not in caplog.text
+
+
+async def test_a_fault_while_closing_changes_no_outcome(caplog):
+    """It is logged, by type."""
+    outcome = await whole(Events(TextDelta(text="hello"), DONE, closing=OSError("details")))
+    assert outcome.code is Code.OK
+    assert "closing a call raised OSError" in caplog.text
+    assert "details" not in caplog.text
+
+
+async def test_a_close_that_hangs_is_left(monkeypatch):
+    """A target cannot hold a request up by not closing."""
+    monkeypatch.setattr("hybridinfer.opened.CLOSING", 0.01)
+    assert (await whole(Events(TextDelta(text="hello"), DONE, closing="wait"))).code is Code.OK
+
+
+async def test_an_iterator_without_aclose_is_fine():
+    """The protocol asks for an iterator, not for a generator."""
+
+    class Plain:
+        def __init__(self):
+            self.steps = [TextDelta(text="hello"), DONE]
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            return self.steps.pop(0)
+
+    assert (await whole(Plain())).code is Code.OK
+
+
+@pytest.mark.parametrize("method", ["whole", "first"])
+async def test_being_cancelled_is_not_the_targets_fault(method):
+    """CancelledError passes through."""
+    task = asyncio.ensure_future(getattr(Opened(call(hold=method == "whole"), Events("wait"), judged=True), method)())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_pieces_may_be_read_by_different_tasks():
+    """Timers belong to one wait, never to the iterator."""
+    opened = Opened(call(stall=0.5), Events(TextDelta(text="a"), TextDelta(text="b"), "wait"), judged=True)
+    await opened.first()
+    assert (await asyncio.create_task(opened.next())).text == "a"
+    assert (await asyncio.create_task(opened.next())).text == "b"
+    reader = asyncio.create_task(opened.next())
+    await asyncio.sleep(0)
+    reader.cancel()
+    with suppress(asyncio.CancelledError):
+        await reader
+    await opened.close()
+    assert await opened.next() is None
