@@ -43,7 +43,7 @@ def encoding_name(model: str) -> tuple[EncodingName, bool]:
 
 def ranks(name: EncodingName) -> dict[bytes, int]:
     """The merge ranks of `name`: token bytes to rank, in rank order. Unpacked on every call."""
-    import lzma  # noqa: PLC0415 - only the first count pays for it
+    import lzma  # only the first count pays for it
 
     raw = lzma.decompress(resources.files(__package__).joinpath("data", f"{name}.xz").read_bytes())
     size = _VOCABULARY[name]
@@ -78,7 +78,7 @@ os.register_at_fork(after_in_child=_new_lock)
 
 
 def _build(name: EncodingName) -> Encoding:
-    from tiktoken import Encoding  # noqa: PLC0415
+    from tiktoken import Encoding
 
     # No special tokens: in a prompt, `<|endoftext|>` is ordinary text.
     return Encoding(name, pat_str=_PATTERN[name], mergeable_ranks=ranks(name), special_tokens={})

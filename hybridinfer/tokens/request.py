@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
-from ..types import File, Image, Message, Opaque, Part, Request, Text, ToolCall, ToolResult
+from ..types import File, Image, Message, Opaque, Part, Request, Text, Tool, ToolCall, ToolResult
+from .encodings import encoding_name
 from .media import file_tokens, image_tokens
-from .text import TokenCount, measure
+from .text import SAMPLED_ABOVE, TokenCount, measure
 
 Dialect = Literal["openai", "anthropic"]
 
@@ -45,61 +46,80 @@ def count_request(request: Request, model: str = "", *, dialect: Dialect = "open
 def measure_request(request: Request, model: str = "", *, dialect: Dialect = "openai") -> TokenCount:
     """Count everything of `request` that a vendor bills as input for `model`.
 
-    The text is counted in one piece per message, tool and schema; `exact` is True when each of them is and
-    nothing but text was there: the few tokens of the dialect's overhead are the documented ones.
+    `exact` is True where nothing but text was there and every token of it was counted; the few tokens of the
+    dialect's overhead are the documented ones. Time is bounded: above 200,000 characters in all, the texts
+    are estimated together.
     """
     if dialect == "anthropic" and "claude" not in model.lower():
         model = f"claude {model}"
-    overhead = OVERHEAD[dialect]
-    counts = [_message(message, model, overhead) for message in request.messages]
-    fixed = overhead.request
-    if request.tools:
-        fixed += overhead.tools
-    for tool in request.tools:
-        declared = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-        counts.append(_json(declared, model, overhead.tool))
+    bill = _Bill(model, OVERHEAD[dialect])
+    for message in request.messages:
+        bill.message(message)
+    bill.tools(request.tools)
     if request.response_format is not None and request.response_format.type != "text":
-        counts.append(_json(request.response_format.schema or {}, model, overhead.schema))
-    return TokenCount(
-        tokens=fixed + sum(each.tokens for each in counts),
-        encoding=measure("", model).encoding,
-        exact=all(each.exact for each in counts),
-    )
+        bill.json(request.response_format.schema or {}, bill.overhead.schema)
+    return bill.total()
 
 
-def _message(message: Message, model: str, overhead: Overhead) -> TokenCount:
-    counts = [_part(part, model, overhead) for part in message.parts]
-    fixed = overhead.message
-    if message.name is not None:
-        counts.append(measure(message.name, model))
-        fixed += overhead.name
-    return _sum(counts, fixed)
+class _Bill:
+    """Collects what is billed: texts to count, and tokens that are known or bounded."""
 
+    def __init__(self, model: str, overhead: Overhead) -> None:
+        self.model = model
+        self.overhead = overhead
+        self.texts: list[str] = []
+        self.tokens = overhead.request
+        self.exact = True
 
-def _part(part: Part, model: str, overhead: Overhead) -> TokenCount:
-    match part:
-        case Text(text=text):
-            return measure(text, model)
-        case Image():
-            return TokenCount(tokens=image_tokens(part, model), encoding="", exact=False)
-        case File():
-            return TokenCount(tokens=file_tokens(part, model), encoding="", exact=False)
-        case ToolCall(id=call_id, name=name, arguments=arguments):
-            return _sum([measure(each, model) for each in (call_id, name, arguments)], overhead.call, exact=False)
-        case ToolResult(call_id=call_id, content=content):
-            inner = [_part(each, model, overhead) for each in content]
-            return _sum([measure(call_id, model), *inner], overhead.call, exact=False)
-        case Opaque(data=data):
-            return _json(data, model, 0)
-        case _ as never:  # pragma: no cover - mypy proves it
-            assert_never(never)
+    def message(self, message: Message) -> None:
+        self.tokens += self.overhead.message
+        if message.name is not None:
+            self.texts.append(message.name)
+            self.tokens += self.overhead.name
+        for part in message.parts:
+            self.part(part)
 
+    def part(self, part: Part) -> None:
+        match part:
+            case Text(text=text):
+                self.texts.append(text)
+            case Image():
+                self.bound(image_tokens(part, self.model))
+            case File():
+                self.bound(file_tokens(part, self.model))
+            case ToolCall(id=call_id, name=name, arguments=arguments):
+                self.texts += (call_id, name, arguments)
+                self.bound(self.overhead.call)
+            case ToolResult(call_id=call_id, content=content):
+                self.texts.append(call_id)
+                self.bound(self.overhead.call)
+                for inner in content:
+                    self.part(inner)
+            case Opaque(data=data):
+                self.json(data, 0)
+            case _ as never:  # pragma: no cover - mypy proves it
+                assert_never(never)
 
-def _json(value: Mapping[str, Any], model: str, fixed: int) -> TokenCount:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return _sum([measure(text, model)], fixed, exact=False)
+    def tools(self, tools: Iterable[Tool]) -> None:
+        for number, tool in enumerate(tools):
+            declared = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+            self.json(declared, self.overhead.tool + (0 if number else self.overhead.tools))
 
+    def json(self, value: Mapping[str, Any], overhead: int) -> None:
+        self.texts.append(json.dumps(value, ensure_ascii=False, default=str))
+        self.bound(overhead)
 
-def _sum(counts: list[TokenCount], fixed: int, *, exact: bool = True) -> TokenCount:
-    tokens = fixed + sum(each.tokens for each in counts)
-    return TokenCount(tokens=tokens, encoding="", exact=exact and all(each.exact for each in counts))
+    def bound(self, tokens: int) -> None:
+        self.tokens += tokens
+        self.exact = False
+
+    def total(self) -> TokenCount:
+        if sum(map(len, self.texts)) > SAMPLED_ABOVE:
+            self.bound(len(self.texts))  # each joint may cost a token
+            self.texts = ["\n".join(self.texts)]
+        counts = [measure(text, self.model) for text in self.texts]
+        return TokenCount(
+            tokens=self.tokens + sum(each.tokens for each in counts),
+            encoding=encoding_name(self.model)[0],
+            exact=self.exact and all(each.exact for each in counts),
+        )
