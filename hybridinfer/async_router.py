@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .targets.base import Target
 
 logger = logging.getLogger("hybridinfer")
+logger.addHandler(logging.NullHandler())  # the program decides where logs go
 
 BOOKINGS = 5.0
 """Seconds that closing waits for entries the ledger has not taken yet."""
