@@ -43,8 +43,13 @@ def demo(
 
     questions = load_prompts(prompts or shipped_prompts())
     stage = Stage(policy=load(policy or shipped("default")), environ=dict(os.environ))
-    with Console(stderr=json, highlight=False) as console, Emulator() as emulator:
-        show = Show(view=View(console), emulator=emulator, prompts=questions, max_tokens=max_tokens)
+    with Emulator() as emulator:
+        show = Show(
+            view=View(Console(stderr=json, highlight=False)),
+            emulator=emulator,
+            prompts=questions,
+            max_tokens=max_tokens,
+        )
         stage = show.prepare(stage, Store.default(), everything=emulate)
         totals = show.first_act(stage)
         outage = show.outage_act(stage)

@@ -62,8 +62,8 @@ class Totals:
     cloud: int
     """Prompts that a cloud answered."""
     cost: Decimal
-    all_cloud_cost: Decimal
-    """The same tokens, all of them at the price of the target `reference`."""
+    all_cloud_cost: Decimal | None
+    """The same tokens, all of them at the price of the target `reference`; None where nobody can price it."""
     reference: str
     private: int
     """Prompts that hold something private, by their author's word."""
@@ -81,7 +81,6 @@ class Totals:
 
 def total(played: Sequence[Played], *, received: Sequence[str], prices: PriceBook, reference: str) -> Totals:
     """Add up `played`. `received` is the text of every request that reached a cloud, as the cloud saw it."""
-    now = datetime.now(UTC)
     everything = "\n".join(received)
     private = [item.prompt for item in played if item.prompt.private]
     return Totals(
@@ -89,13 +88,21 @@ def total(played: Sequence[Played], *, received: Sequence[str], prices: PriceBoo
         answered=sum(item.answered for item in played),
         cloud=sum(item.receipt.zone == "cloud" for item in played),
         cost=sum((item.receipt.cost_usd for item in played), Decimal(0)),
-        all_cloud_cost=sum((prices.cost(reference, _usage(item), at=now) for item in played), Decimal(0)),
+        all_cloud_cost=_all_cloud(played, prices, reference),
         reference=reference,
         private=len(private),
         left=tuple(prompt.name for prompt in private if any(text in everything for text in prompt.private)),
         received=len(received),
         received_bytes=len(everything.encode()),
     )
+
+
+def _all_cloud(played: Sequence[Played], prices: PriceBook, reference: str) -> Decimal | None:
+    now = datetime.now(UTC)
+    try:
+        return sum((prices.cost(reference, _usage(item), at=now) for item in played), Decimal(0))
+    except LookupError:
+        return None
 
 
 def _usage(item: Played) -> Usage:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...budget.ledger import open_ledger
 from ...budget.prices import PriceBook
 from ...router import Router
 from ...targets.base import TargetContext
@@ -20,6 +21,7 @@ from .prompts import Prompt
 from .witness import Witness
 
 if TYPE_CHECKING:
+    from ...budget.ledger import Ledger
     from ...drill.emulator import Emulator
     from ...edge.catalogue import Model
     from ...edge.store import Store
@@ -68,7 +70,7 @@ class Show:
         self.view.heading(f"Act 1: {len(self.prompts)} prompts")
         self.view.table_head()
         witnesses = self._witnesses(stage)
-        with Router(stage.policy, environ=stage.environ, targets=witnesses) as router:
+        with Router(stage.policy, environ=stage.environ, targets=witnesses, ledger=_ledger(stage)) as router:
             with self.view.working("loading the model and the vendors' SDKs"):
                 router.warmup()
             for prompt in self.prompts:
@@ -95,7 +97,7 @@ class Show:
             }
             for title, broken in scenes.items():
                 self.view.heading(title)
-                with Router(broken.policy, environ=broken.environ) as router:
+                with Router(broken.policy, environ=broken.environ, ledger=_ledger(broken)) as router:
                     for prompt in chosen:
                         with self.view.running(prompt) as on_text:
                             played = play(router, prompt, max_tokens=self.max_tokens, on_text=on_text)
@@ -156,6 +158,11 @@ class Show:
         real = [name for name in stage.clouds if name not in stage.emulated]
         blocks = stage.policy.targets
         return {name: Witness(build(blocks[name], TargetContext(name=name, environ=stage.environ))) for name in real}
+
+
+def _ledger(stage: Stage) -> Ledger:
+    """The user's own where a real cloud is paid; otherwise one that forgets, for nothing is really spent."""
+    return open_ledger(stage.policy, None if set(stage.clouds) - stage.emulated else "memory:")
 
 
 _WHY_EMULATED = {

@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...budget.prices import PriceBook
 from ...edge.catalogue import find
 from ...errors import ModelError
 from ...policy.check import VENDOR_KEYS
-from ...policy.model import Policy, TargetBlock, zone_of
+from ...policy.model import Policy, Price, TargetBlock, zone_of
+from ...types import Usage
 
 if TYPE_CHECKING:
     from ...edge.catalogue import Model
@@ -53,8 +56,14 @@ class Stage:
         return tuple(n for n in self.clouds if blocks[n].kind in VENDOR_KEYS and not self.environ.get(_key(blocks[n])))
 
     def emulate(self, names: tuple[str, ...], urls: Mapping[str, str]) -> Stage:
-        """The same stage with the clouds `names` played by an emulator; `urls` is its base URL for each kind."""
-        return replace(self._at(names, urls), emulated=frozenset(names))
+        """The same stage with the clouds `names` played by an emulator; `urls` is its base URL for each kind.
+
+        Each keeps the list price of the model that it stands for: the price list knows no loopback addresses.
+        """
+        prices = {name: price for name in names if (price := list_price(self.policy, name)) is not None}
+        moved = self._at(names, urls)
+        policy = _changed(moved.policy, {name: {"price": price} for name, price in prices.items()})
+        return replace(moved, policy=policy, emulated=frozenset(names))
 
     def clouds_down(self) -> Stage:
         """The same stage with every cloud at an address where nobody listens."""
@@ -96,6 +105,19 @@ class Stage:
         changes = {name: {"base_url": urls[blocks[name].kind]} for name in names}
         keys = {_key(blocks[name]): NO_SECRET for name in names if blocks[name].kind in VENDOR_KEYS}
         return replace(self, policy=_changed(self.policy, changes), environ={**self.environ, **keys})
+
+
+def list_price(policy: Policy, name: str) -> Price | None:
+    """USD per million tokens of a target, today; None where nobody can say."""
+    book, now, thousand = PriceBook(policy), datetime.now(UTC), 1000
+    try:
+        price = (
+            book.cost(name, Usage(input_tokens=thousand), at=now),
+            book.cost(name, Usage(output_tokens=thousand), at=now),
+        )
+    except LookupError:
+        return None
+    return Price(input=price[0] * thousand, output=price[1] * thousand)
 
 
 def _key(block: TargetBlock) -> str:

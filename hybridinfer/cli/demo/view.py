@@ -75,24 +75,23 @@ class View:
     def row(self, played: Played, stage: Stage) -> None:
         """A finished prompt: one line of the table, and the answer under it."""
         self._console.print(self._line(cells(played, stage)), no_wrap=True)
-        answer = " ".join(played.text.split()) or "(no answer)"
-        self._console.print(Text(_cut("  " + answer, self._console.width - 1), style="dim"), no_wrap=True)
+        self._excerpt(played)
 
     def trail(self, played: Played) -> None:
-        """A finished prompt of the outage act: every rung that was tried, and the one that answered."""
+        """A finished prompt of an outage: where the answer came from, every rung that was tried, the answer."""
         receipt = played.receipt
-        line = Text(set_cell_size(played.prompt.name, 15) + " ")
+        where = (
+            f"rung {receipt.rung}{', degraded' if receipt.degraded else ''}" if played.answered else "nobody answered"
+        )
+        name = played.prompt.name.ljust(self._columns[0].width)
+        self._console.print(Text.assemble((name, "bold"), f" {where}, {receipt.seconds:.2f} s"))
+        line = Text("  ")
         for position, (target, attempts) in enumerate(_by_target(receipt.attempts)):
+            line.append(" -> " if position else "", "dim")
             won = target == receipt.target
-            line.append("" if position == 0 else " -> ", "dim")
-            line.append(f"{target} ", "green" if won else "red")
-            line.append("answered" if won else _failures(attempts), "green" if won else "dim")
+            line.append(target if won else f"{target} {_failures(attempts)}", "green" if won else "red")
         self._console.print(line)
-        detail = f"rung {receipt.rung}, degraded" if receipt.degraded else f"rung {receipt.rung}"
-        removed = [removal.target for removal in receipt.decision.removed] if receipt.decision else []
-        kept = f"; never considered: {', '.join(removed)}" if removed else ""
-        excerpt = " ".join(played.text.split())
-        self.say(_cut(f"  {detail}, {receipt.seconds:.2f} s{kept}: {excerpt}", self._console.width - 1), "dim")
+        self._excerpt(played)
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
         """Two columns: a name and what is true of it; long values wrap under themselves."""
@@ -132,6 +131,10 @@ class View:
 
             yield report
 
+    def _excerpt(self, played: Played) -> None:
+        answer = " ".join(played.text.split()) or "(no answer)"
+        self._console.print(Text(_cut("  " + answer, self._console.width - 1), style="dim"), no_wrap=True)
+
     def _line(self, values: Sequence[tuple[str, str]]) -> Text:
         line = Text()
         for column, (value, style) in zip(self._columns, values, strict=True):
@@ -147,13 +150,13 @@ def columns(width: int) -> list[Column]:
     """The table's columns for a terminal `width` cells wide: names, rules and targets share what is left over."""
     spare = max(0, min(width, WIDE) - NARROW)
     return [
-        Column("prompt", 15 + spare // 4),
-        Column("levels", 15 + min(3, spare)),
-        Column("rule", 12 + spare // 4),
-        Column("answered by", 15 + spare // 6),
+        Column("prompt", 14 + spare // 4),
+        Column("levels", 15 + min(3, spare // 8)),
+        Column("rule", 11 + spare // 4),
+        Column("answered by", 17 + spare // 6),
         Column("first", 5, right=True),
         Column("secs", 5, right=True),
-        Column("USD", 6 + min(3, spare), right=True),
+        Column("USD", 7, right=True),
     ]
 
 
@@ -169,7 +172,7 @@ def cells(played: Played, stage: Stage) -> list[tuple[str, str]]:
         (who(receipt, stage), _ZONES.get(receipt.zone or "", "red")),
         ("" if played.first_token is None else f"{played.first_token:.2f}", ""),
         (f"{receipt.seconds:.2f}", ""),
-        (f"{receipt.cost_usd:.5f}".lstrip("0") if receipt.cost_usd else "0", ""),
+        (f"{receipt.cost_usd:.5f}" if receipt.cost_usd else "0", ""),
     ]
 
 
