@@ -1,0 +1,195 @@
+"""`hybridinfer policy`: stdout, stderr, exit codes, formats."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hybridinfer.cli import main
+from hybridinfer.policy.schema import FILE
+
+SOUND = """\
+version: 1
+targets:
+  cloud: {kind: openai, model: gpt-6-luna}
+  local: {kind: onnx, model: m}
+  sorry: {kind: canned, text: sorry}
+boundaries:
+  - {name: stays, when: {privacy: [personal, secret]}, cloud: never}
+rules:
+  - {name: all, use: [cloud, local, sorry]}
+tests:
+  - {name: a card stays, given: {prompt: "my card is 4111 1111 1111 1111"}, expect: {forbidden: cloud, answered_by: local}}
+"""
+
+
+@pytest.fixture
+def sound(write):
+    """A policy without findings."""
+    return write(SOUND, "sound.yaml")
+
+
+def test_check_of_a_sound_policy(sound, capsys):
+    """Reach on stdout, the summary on stderr, exit code 0."""
+    assert main(["policy", "check", str(sound), "--no-environment"]) == 0
+    out, err = capsys.readouterr()
+    assert "secret    -      open   open" in out
+    assert err == f"{sound}: no findings, 3 combinations tried\n"
+
+
+def test_check_warns_of_missing_keys(sound, capsys, monkeypatch):
+    """A warning leaves the exit code 0, and --strict makes it 1."""
+    assert main(["policy", "check", str(sound)]) == 0
+    assert "set OPENAI_API_KEY [missing-key]" in capsys.readouterr().out
+    assert main(["policy", "check", str(sound), "--strict"]) == 1
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    assert main(["policy", "check", str(sound), "--strict"]) == 0
+
+
+def test_check_looks_prices_up(write, capsys):
+    """A model that nobody can price is a warning, unless prices are not asked for."""
+    file = write(SOUND.replace("gpt-6-luna", "gpt-nobody-knows"))
+    assert main(["policy", "check", str(file), "--no-environment", "--strict"]) == 1
+    assert "nobody can price 'gpt-nobody-knows' of target 'cloud'" in capsys.readouterr().out
+    assert main(["policy", "check", str(file), "--no-environment", "--strict", "--no-prices"]) == 0
+
+
+def test_check_of_a_broken_policy(write, capsys):
+    """What the loader refuses is a finding, not a crash."""
+    file = write("version: 1\ntargetz: 3\n")
+    assert main(["policy", "check", str(file)]) == 1
+    out, err = capsys.readouterr()
+    assert f"{file}:2:1: error: unknown key 'targetz'; did you mean 'targets'? [invalid]" in out
+    assert err == f"{file}: 3 errors, nothing proved\n"
+
+
+def test_check_of_several_files_fails_when_one_fails(sound, write, capsys):
+    """Every file is reported."""
+    broken = write("version: 1\n", "broken.yaml")
+    assert main(["policy", "check", str(sound), str(broken), "--no-environment"]) == 1
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_check_prints_the_table(sound, capsys):
+    """On request, below the reach."""
+    assert main(["policy", "check", str(sound), "--table", "--no-environment"]) == 0
+    assert "all   privacy public           cloud > local > sorry" in capsys.readouterr().out
+
+
+def test_the_table_of_a_broken_policy_is_left_out(write, capsys):
+    """Where nothing can be tried, there is no table."""
+    tags = ", ".join(f"t{i}: [a, b, c, d, e, f, g, h, i]" for i in range(6))
+    file = write(
+        SOUND.replace("  - {name: all", f"  - {{name: wide, when: {{tags: {{{tags}}}}}, use: sorry}}\n  - {{name: all")
+    )
+    assert main(["policy", "check", str(file), "--table", "--no-environment"]) == 1
+    out, err = capsys.readouterr()
+    assert "[too-many-combinations]" in out
+    assert err.endswith("nothing proved\n")
+
+
+def test_check_as_json(sound, capsys):
+    """Programs read the same findings."""
+    assert main(["policy", "check", str(sound), "--output-format", "json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out)["files"]
+    assert report["ok"] is True
+    assert [finding["id"] for finding in report["findings"]] == ["missing-key"]
+    assert report["reach"]["secret"]["cloud"] == "never"
+
+
+def test_check_as_sarif_and_github(sound, capsys):
+    """For code scanning and for annotations."""
+    assert main(["policy", "check", str(sound), "--output-format", "sarif"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == "2.1.0"
+    assert main(["policy", "check", str(sound), "--output-format", "github"]) == 0
+    assert capsys.readouterr().out.startswith("::warning file=")
+
+
+@pytest.mark.parametrize("line", [["policy", "check"], ["policy", "diff", "a.yaml"], ["policy", "check", "--nonsense"]])
+def test_a_wrong_command_line_is_2(line, capsys):
+    """Usage errors are told apart from findings."""
+    with pytest.raises(SystemExit) as caught:
+        raise SystemExit(main(line))
+    assert caught.value.code == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_test_runs_the_policys_tests(sound, capsys):
+    """The prompts are scored by the real signals."""
+    assert main(["policy", "test", str(sound)]) == 0
+    assert capsys.readouterr() == ("", f"{sound}: 1 of 1 tests passed\n")
+
+
+def test_test_without_prompts_loads_no_signal(write, capsys):
+    """Tests on levels need no scorer."""
+    file = write(
+        SOUND.replace('given: {prompt: "my card is 4111 1111 1111 1111"}', "given: {levels: {privacy: secret}}")
+    )
+    assert main(["policy", "test", str(file)]) == 0
+    assert "1 of 1 tests passed" in capsys.readouterr().err
+
+
+def test_a_failing_test_is_1_and_says_where(write, capsys):
+    """File, line and column of the expectation."""
+    file = write(SOUND.replace("answered_by: local", "answered_by: cloud"))
+    assert main(["policy", "test", str(file)]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{file}:11:")
+    assert "test 'a card stays': 'local' answered, expected 'cloud'" in out
+    assert err == f"{file}: 0 of 1 tests passed\n"
+
+
+def test_test_as_json(write, capsys):
+    """Each test with its failures."""
+    file = write(SOUND.replace("answered_by: local", "answered_by: cloud"))
+    assert main(["policy", "test", str(file), "--output-format", "json"]) == 1
+    (report,) = json.loads(capsys.readouterr().out)["files"]
+    assert report["ok"] is False
+    assert report["tests"][0]["name"] == "a card stays"
+    assert report["tests"][0]["failures"][0]["key"] == "answered_by"
+
+
+def test_test_of_a_broken_policy_is_1(write, capsys):
+    """Its problems are printed as by check."""
+    assert main(["policy", "test", str(write("version: 1\n"))]) == 1
+    assert "[invalid]" in capsys.readouterr().out
+
+
+def test_diff_of_the_same_is_0(sound, capsys):
+    """Nothing on stdout."""
+    assert main(["policy", "diff", str(sound), str(sound)]) == 0
+    assert capsys.readouterr() == ("", f"{sound} -> {sound}: no change in meaning\n")
+
+
+def test_diff_of_a_change_is_1(sound, write, capsys):
+    """What changes, on stdout."""
+    other = write(SOUND.replace("cloud: never", "cloud: masked"), "other.yaml")
+    assert main(["policy", "diff", str(sound), str(other)]) == 1
+    assert capsys.readouterr().out.startswith("reach: privacy personal -> cloud: never => masked\n")
+    assert main(["policy", "diff", str(sound), str(other), "--output-format", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["reach"][0]["after"] == "masked"
+
+
+def test_diff_of_a_broken_policy_is_1(sound, write, capsys):
+    """The problems stand on stderr."""
+    assert main(["policy", "diff", str(sound), str(write("version: 1\n"))]) == 1
+    assert "'targets' is missing" in capsys.readouterr().err
+
+
+def test_diff_of_too_many_combinations_is_2(sound, write, capsys):
+    """Nothing is compared that cannot be tried."""
+    tags = ", ".join(f"t{i}: [a, b, c, d, e, f, g, h, i]" for i in range(6))
+    file = write(
+        SOUND.replace("  - {name: all", f"  - {{name: wide, when: {{tags: {{{tags}}}}}, use: sorry}}\n  - {{name: all")
+    )
+    with pytest.raises(SystemExit) as caught:
+        raise SystemExit(main(["policy", "diff", str(sound), str(file)]))
+    assert caught.value.code == 2
+    assert "3000000 combinations are too many to compare" in capsys.readouterr().err
+
+
+def test_schema_prints_the_file(capsys):
+    """What editors are given."""
+    assert main(["policy", "schema"]) == 0
+    assert capsys.readouterr().out == FILE.read_text(encoding="utf-8")
