@@ -175,10 +175,10 @@ def _tested(policy: Policy) -> list[CaseResult]:
     from ..policy.cases import run_cases
 
     asks = any(case.given.prompt for case in policy.tests)
-    return run_cases(policy, score=_scorer(policy) if asks else None)
+    return run_cases(policy, score=scorer(policy) if asks else None)
 
 
-def _scorer(policy: Policy) -> Score:
+def scorer(policy: Policy) -> Score:
     """The real signals of the policy, on an empty ledger."""
     from ..signals.base import Standing
     from ..signals.registry import build, score_all

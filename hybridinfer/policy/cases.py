@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from ..receipt import Code
-from .decide import decide
+from .decide import decide, permit
 from .model import Policy, TestBlock
 
 Score = Callable[[str, Mapping[str, str]], Mapping[str, str]]
@@ -123,16 +123,32 @@ def _failures(policy: Policy, test: TestBlock, score: Score | None, run: Run) ->
     if expect.answered_by is not None and seen.answered_by != expect.answered_by:
         who = repr(seen.answered_by) if seen.answered_by else "nobody"
         yield Failure(key="answered_by", what=f"{who} answered, expected {expect.answered_by!r} ({story})")
-    for name in expect.never:
-        if name in seen.ladder or name in seen.attempted:
-            how = "only after masking" if name in seen.masked else "as it is"
-            yield Failure(key="never", what=f"{name!r} may see this request, {how} ({story})")
-    for name in expect.masked:
-        if name not in seen.masked:
-            how = "sees it as it is" if name in seen.ladder else "may not see it at all"
-            yield Failure(key="masked", what=f"{name!r} {how}, expected masked ({story})")
+    yield from _sights(policy, test, levels, seen, story)
     if expect.rung is not None and seen.rung != expect.rung:
         yield Failure(key="rung", what=f"rung {seen.rung} answered, expected {expect.rung} ({story})")
     if expect.attempts_at_most is not None and len(seen.attempted) > expect.attempts_at_most:
         what = f"{len(seen.attempted)} attempts, expected at most {expect.attempts_at_most} ({story})"
         yield Failure(key="attempts_at_most", what=what)
+
+
+def _sights(policy: Policy, test: TestBlock, levels: Mapping[str, str], seen: Walk, story: str) -> Iterator[Failure]:
+    """Who may see the request, and how: the expectations never, forbidden, masked and open."""
+    given, expect = test.given, test.expect
+    for name in expect.never:
+        if name in seen.ladder or name in seen.attempted:
+            yield Failure(key="never", what=f"{name!r} {_sight(name, seen)}, expected never ({story})")
+    for name in expect.forbidden:
+        if permit(policy, name, levels, given.tags, frozenset(given.needs)).verdict != "never":
+            yield Failure(key="forbidden", what=f"no boundary keeps this request from {name!r} ({story})")
+    for name in expect.masked:
+        if name not in seen.masked:
+            yield Failure(key="masked", what=f"{name!r} {_sight(name, seen)}, expected masked ({story})")
+    for name in expect.open:
+        if name not in seen.ladder or name in seen.masked:
+            yield Failure(key="open", what=f"{name!r} {_sight(name, seen)}, expected open ({story})")
+
+
+def _sight(name: str, seen: Walk) -> str:
+    if name in seen.masked:
+        return "may see this request masked"
+    return "may see this request" if name in seen.ladder or name in seen.attempted else "does not see this request"

@@ -352,9 +352,13 @@ class Expect(Block):
     rule: str | None = None
     answered_by: str | None = None
     never: Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE] = ()
-    """Targets that must not see this request, whatever fails."""
+    """Targets that are not on its ladder, so that they do not see this request whatever fails."""
+    forbidden: Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE] = ()
+    """Targets that a boundary keeps from it, so that no rule could ever send it there."""
     masked: Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE] = ()
-    """Targets that may see it only after masking."""
+    """Targets on its ladder that may see it only after masking."""
+    open: Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE] = ()
+    """Targets on its ladder that see it as it is."""
     levels: dict[str, str] = Field(default_factory=dict)
     rung: Annotated[Whole, Field(ge=1)] | None = None
     attempts_at_most: Annotated[Whole, Field(ge=0)] | None = None

@@ -148,8 +148,8 @@ def _targets(policy: Policy, at: Path, names: tuple[str, ...]) -> Iterator[Fault
 def _tests(policy: Policy) -> Iterator[Fault]:
     for i, test in enumerate(policy.tests):
         yield from _targets(policy, ("tests", i, "given", "down"), test.given.down)
-        yield from _targets(policy, ("tests", i, "expect", "never"), test.expect.never)
-        yield from _targets(policy, ("tests", i, "expect", "masked"), test.expect.masked)
+        for key in ("never", "forbidden", "masked", "open"):
+            yield from _targets(policy, ("tests", i, "expect", key), getattr(test.expect, key))
         for part, levels in (("given", test.given.levels), ("expect", test.expect.levels)):
             for signal, level in levels.items():
                 at: Path = ("tests", i, part, "levels", signal)

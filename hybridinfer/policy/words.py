@@ -82,18 +82,25 @@ def keys_of(way: Path) -> list[str]:
     from .model import Policy
 
     block: Any = Policy
-    for part in way:
-        fields = getattr(block, "model_fields", None)
-        block = _inner(fields[part].annotation) if fields is not None and part in fields else block
+    parts = iter(way)
+    for part in parts:
+        annotation = block.model_fields[part].annotation
+        block = _block_in(annotation)
+        if block is not annotation and _is_collection(annotation):
+            next(parts, None)  # a name or a number of the file, not a key of the model
     return list(block.model_fields)
 
 
-def _inner(annotation: Any) -> Any:
+def _block_in(annotation: Any) -> Any:
     """The block inside `dict[str, Block]`, `tuple[Block, ...]` and `Block | None`."""
     if hasattr(annotation, "model_fields"):
         return annotation
-    inner = (_inner(each) for each in getattr(annotation, "__args__", ()))
+    inner = (_block_in(each) for each in getattr(annotation, "__args__", ()))
     return next((each for each in inner if each is not None), None)
+
+
+def _is_collection(annotation: Any) -> bool:
+    return getattr(annotation, "__origin__", None) in {dict, tuple}
 
 
 def _written(way: Path) -> Path:

@@ -47,7 +47,8 @@ def failures(given: dict, expect: dict, **options) -> list[Failure]:
         ({"down": "cloud"}, {"answered_by": "local", "rung": 2}),
         ({"down": ["cloud", "local"]}, {"answered_by": "sorry", "rung": 3}),
         ({"levels": {"privacy": "secret"}}, {"never": "cloud", "answered_by": "local", "rung": 1}),
-        ({"levels": {"privacy": "personal"}}, {"masked": "cloud", "answered_by": "cloud"}),
+        ({"levels": {"privacy": "secret"}}, {"forbidden": "cloud"}),
+        ({"levels": {"privacy": "personal"}}, {"masked": "cloud", "open": "local", "answered_by": "cloud"}),
         ({"needs": "tools", "tags": {"team": "a"}}, {"rule": "tools", "never": "local"}),
         ({"needs": "tools"}, {"rule": "rest"}),
     ],
@@ -80,22 +81,37 @@ def test_expectations_that_hold(given, expect):
         (
             {"down": "local"},
             {"never": "local"},
-            Failure(key="never", what="'local' may see this request, as it is (rule 'rest', tried cloud)"),
+            Failure(key="never", what="'local' may see this request, expected never (rule 'rest', tried cloud)"),
         ),
         (
             {"levels": {"privacy": "personal"}},
             {"never": "cloud"},
-            Failure(key="never", what="'cloud' may see this request, only after masking (rule 'rest', tried cloud)"),
+            Failure(key="never", what="'cloud' may see this request masked, expected never (rule 'rest', tried cloud)"),
         ),
         (
             {},
             {"masked": "cloud"},
-            Failure(key="masked", what="'cloud' sees it as it is, expected masked (rule 'rest', tried cloud)"),
+            Failure(key="masked", what="'cloud' may see this request, expected masked (rule 'rest', tried cloud)"),
         ),
         (
             {"levels": {"privacy": "secret"}},
             {"masked": "cloud"},
-            Failure(key="masked", what="'cloud' may not see it at all, expected masked (rule 'rest', tried local)"),
+            Failure(key="masked", what="'cloud' does not see this request, expected masked (rule 'rest', tried local)"),
+        ),
+        (
+            {"levels": {"privacy": "personal"}},
+            {"open": "cloud"},
+            Failure(key="open", what="'cloud' may see this request masked, expected open (rule 'rest', tried cloud)"),
+        ),
+        (
+            {"needs": "tools", "tags": {"team": "a"}},
+            {"open": "local"},
+            Failure(key="open", what="'local' does not see this request, expected open (rule 'tools', tried cloud)"),
+        ),
+        (
+            {"needs": "tools", "tags": {"team": "a"}},
+            {"forbidden": "local"},
+            Failure(key="forbidden", what="no boundary keeps this request from 'local' (rule 'tools', tried cloud)"),
         ),
         ({}, {"rung": 2}, Failure(key="rung", what="rung 1 answered, expected 2 (rule 'rest', tried cloud)")),
         (

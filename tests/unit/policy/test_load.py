@@ -65,6 +65,11 @@ AT_TARGET = "{kind: openai, model: m}"
         ("", "resilience:\n  retry: {«attempt: 3}\n", "unknown key 'attempt' in resilience.retry; did you mean 'attempts'?"),
         ("", "tests:\n  - {name: t, given: {«promt: x}, expect: {}}\n", "unknown key 'promt' in tests[0].given; did you mean 'prompt'?"),
         ("", "budgets:\n  - {«zzz: 1, name: b, usd: 1, per: day}\n", "unknown key 'zzz' in budgets[0]; there are name, usd, per, by, window, time_zone, pace, on_ledger_down"),
+        (
+            "targets:",
+            "targets:\n  kind: {kind: canned, text: x, «version: 1}",
+            "unknown key 'version' in targets.kind; did you mean 'region'?",
+        ),
         # missing keys
         ("version: 1\n", "", "p:1:1: 'version' is missing; add 'version: ...'"),
         ("{kind: onnx, model: m}", "{model: m}", "p:3:3: 'kind' is missing in targets.local; add 'kind: ...'"),
