@@ -59,17 +59,14 @@ class _LoopThread:
             raise ConfigurationError(
                 "Router was called from its own event loop (by a target or a hook of yours); use AsyncRouter there"
             )
-        ended = threading.Event()
-        future = asyncio.run_coroutine_threadsafe(_telling(work, ended), loop)
+        job = _Job()
         try:
-            return future.result()
+            return asyncio.run_coroutine_threadsafe(job.carry_out(work), loop).result()
         except BaseException:
-            if not future.done():
-                future.cancel()
-                ended.wait(TIDYING)
+            if not job.ended.is_set():
+                loop.call_soon_threadsafe(job.stop)
+                job.ended.wait(TIDYING)
             raise
-        finally:
-            del future  # it holds the error, whose traceback holds this frame
 
     def soon(self, work: Callable[[], object]) -> None:
         """Run a short function on the loop, if there still is one."""
@@ -86,11 +83,30 @@ class _LoopThread:
             return self._loop
 
 
-async def _telling(work: Coroutine[Any, Any, T], ended: threading.Event) -> T:
-    try:
-        return await work
-    finally:
-        ended.set()
+class _Job:
+    """Work on the loop that can be stopped whenever an interrupt strikes, even before it has begun."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self._task: asyncio.Task[Any] | None = None
+        self._unwanted = False
+
+    async def carry_out(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do it."""
+        try:
+            if self._unwanted:
+                work.close()
+                raise asyncio.CancelledError
+            self._task = asyncio.current_task()
+            return await work
+        finally:
+            self.ended.set()
+
+    def stop(self) -> None:
+        """On the loop's thread: cancel it."""
+        self._unwanted = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 _loop_thread = _LoopThread()

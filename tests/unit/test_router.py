@@ -14,7 +14,7 @@ import pytest
 from hybridinfer import ConfigurationError, Router, StreamInterrupted
 from hybridinfer.receipt import Code
 from hybridinfer.resilience.breaker import State
-from hybridinfer.router import _LoopThread
+from hybridinfer.router import _Job, _LoopThread
 from hybridinfer.testing import FakeTarget, Hang, Outage, Reply
 from hybridinfer.types import End, Start, TextDelta
 
@@ -114,6 +114,24 @@ def test_an_interrupted_wait_cancels_the_work():
         assert [receipt.code for receipt in receipts] == [Code.CANCELLED]
 
 
+def test_an_interrupt_before_the_work_has_begun():
+    """The loop was busy: the work is dropped unbegun."""
+    begun = []
+
+    async def work():
+        begun.append(True)
+
+    async def main():
+        job = _Job()
+        job.stop()
+        with pytest.raises(asyncio.CancelledError):
+            await job.carry_out(work())
+        return job.ended.is_set()
+
+    assert asyncio.run(main())
+    assert begun == []
+
+
 def _interrupted(reached, work):
     """Run `work` here, and interrupt this thread once `reached`, as Ctrl-C does."""
     import signal
@@ -188,13 +206,13 @@ class TestStreams:
 
     def test_an_error_is_raised_where_it_is_read(self):
         """After the pieces that came before it."""
-        with Router(POLICY, targets=fakes(Outage(Code.INTERRUPTED, after=("half",)))) as router:
-            with router.stream("hi") as stream:
-                events = iter(stream)
-                assert [type(next(events)), next(events).text] == [Start, "half"]
-                with pytest.raises(StreamInterrupted):
-                    next(events)
-                assert stream.receipt.code is Code.INTERRUPTED
+        targets = fakes(Outage(Code.INTERRUPTED, after=("half",)))
+        with Router(POLICY, targets=targets) as router, router.stream("hi") as stream:
+            events = iter(stream)
+            assert [type(next(events)), next(events).text] == [Start, "half"]
+            with pytest.raises(StreamInterrupted):
+                next(events)
+            assert stream.receipt.code is Code.INTERRUPTED
 
     def test_an_interrupted_reader_closes_upstream(self):
         """Ctrl-C while waiting for the next piece."""
