@@ -89,7 +89,7 @@ class Scorer:
 @cache
 def load() -> Scorer:
     """The shipped weights; read once."""
-    return parse(resources.files(__package__).joinpath("complexity.json").read_text("utf-8"))
+    return parse(resources.files("hybridinfer.signals").joinpath("complexity.json").read_text("utf-8"))
 
 
 def parse(text: str) -> Scorer:

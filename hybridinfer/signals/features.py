@@ -124,7 +124,7 @@ def _classes(words: list[str], spaceless_text: str) -> tuple[dict[WordClass, int
     for word in words:
         if (name := WORDS.get(word)) is not None:
             counts[name] += 1
-    asked = {WORDS[word] for word in (*words[:_EDGE], *words[-_EDGE:]) if word in WORDS}
+    asked: set[WordClass] = {WORDS[word] for word in (*words[:_EDGE], *words[-_EDGE:]) if word in WORDS}
     if spaceless_text:
         for word, name in SUBSTRINGS:
             if number := spaceless_text.count(word):

@@ -45,7 +45,7 @@ def ranks(name: EncodingName) -> dict[bytes, int]:
     """The merge ranks of `name`: token bytes to rank, in rank order. Unpacked on every call."""
     import lzma  # only the first count pays for it
 
-    raw = lzma.decompress(resources.files(__package__).joinpath("data", f"{name}.xz").read_bytes())
+    raw = lzma.decompress(resources.files("hybridinfer.tokens").joinpath("data", f"{name}.xz").read_bytes())
     size = _VOCABULARY[name]
     ends = accumulate(raw[:size], initial=size)
     return {raw[start:end]: rank for rank, (start, end) in enumerate(pairwise(ends))}

@@ -7,9 +7,7 @@ a megabyte of spaces; so a text is encoded in pieces, cut where both encodings c
 from __future__ import annotations
 
 import math
-import random
 import re
-import statistics
 import zlib
 from dataclasses import dataclass
 
@@ -84,6 +82,9 @@ def _sampled(text: str, name: EncodingName) -> tuple[int, bool]:
     Strata see every part of a document whose script changes on the way; the unpredictable places keep a
     periodic text from hiding its costly half.
     """
+    import random  # only long texts pay for these two
+    import statistics
+
     encoder, stratum = encoding(name), len(text) // _WINDOWS
     room = stratum - _WINDOW
     picks = random.Random(zlib.crc32(text.encode("utf-8", "replace")))  # noqa: S311 - sampling, not secrecy
