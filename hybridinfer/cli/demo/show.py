@@ -109,7 +109,8 @@ class Show:
         """The figures, each counted from what happened."""
         local = totals.answered - totals.cloud
         receiver = "the emulator" if stage.emulated else "the clouds"
-        saved = f" ({1 - totals.cost / totals.all_cloud_cost:.0%} less)" if totals.all_cloud_cost else ""
+        dearer = totals.all_cloud_cost or totals.cost
+        saved = f" ({1 - totals.cost / dearer:.0%} less)" if dearer > totals.cost else ""
         model = stage.policy.targets[totals.reference].model if totals.reference else ""
         left = f": {', '.join(totals.left)}" if totals.left else ""
         self.view.heading("What it adds up to")

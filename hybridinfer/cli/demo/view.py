@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
@@ -95,14 +96,12 @@ class View:
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
         """Two columns: a name and what is true of it; long values wrap under themselves."""
-        from rich.table import Table
-
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(no_wrap=True, style="bold")
-        grid.add_column()
+        margin = max(len(name) for name, _ in rows) + 2
         for name, value in rows:
-            grid.add_row(Text(name), Text(value))
-        self._console.print(grid)
+            first, *rest = wrap(value, self._console.width - margin) or [""]
+            self._console.print(Text.assemble((name.ljust(margin), "bold"), first))
+            for line in rest:
+                self._console.print(Text(" " * margin + line))
 
     @contextmanager
     def pulling(self, model: Model) -> Iterator[Report]:
