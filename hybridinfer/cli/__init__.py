@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": "Show what would happen to a prompt. Nothing is called.",
     "policy": "Check, test and describe policies.",
     "models": "List, fetch, verify and remove local models.",
+    "privacy": "Scan and mask texts.",
     "doctor": "Look at this machine's set-up and say what to change.",
     "demo": "See it work: about twenty prompts, then a staged outage.",
 }
