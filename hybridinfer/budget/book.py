@@ -68,14 +68,15 @@ class Ledger(Protocol):
         ...
 
     async def settle(self, reservation: Reservation, usd: Decimal, *, estimated: bool = False) -> None:
-        """Book what the call really cost, even where that is more than was reserved. Raises LedgerDown.
+        """Book what the call really cost, even where that is more than was reserved.
 
-        A settlement that the book could not take leaves the reservation, which expires into spent.
+        It may be written behind the caller, in order: this process reads what it wrote. What the book could not take
+        (LedgerDown, where that is known in time) leaves the reservation, which expires into spent.
         """
         ...
 
     async def release(self, reservation: Reservation) -> None:
-        """Give everything back: the call cost nothing. Raises LedgerDown."""
+        """Give everything back: the call cost nothing. Written as settlements are."""
         ...
 
     async def aclose(self) -> None:

@@ -1,7 +1,8 @@
 """The ledger of a fleet: a Redis or Valkey server that every machine's Router shares.
 
-Each operation is one Lua script, so it is atomic across all budgets of a request. The server's memory is the book:
-run it with `appendonly yes`, else a restart forgets what was spent. All keys share one hash slot of a cluster.
+Each operation is one Lua script, so it is atomic across all budgets of a request; operations that wait at the same
+time travel together. The server's memory is the book: run it with `appendonly yes`, else a restart forgets what was
+spent. All keys share one hash slot of a cluster.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from hashlib import sha1
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -17,18 +20,15 @@ from ..errors import ConfigurationError
 from .book import Book, Hold, LedgerDown, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from redis.asyncio import Redis
-    from redis.commands.core import AsyncScript
 
     from ..policy.model import Policy
     from .windows import Account
 
-T = TypeVar("T")
-
 _TIMEOUT = 2.0  # seconds for a connection or an answer
-_CONNECTIONS = 32
+_BATCH = 128
 _KEPT = 35 * 86_400  # seconds that a bucket is kept after it stopped to count
 
 # A number leaves Lua as text of whole nano-dollars: up to 2^53 (money.MAX_NANO) a double is exact.
@@ -83,28 +83,30 @@ return false
 """
 
 
+_SHA = {script: sha1(script.encode(), usedforsecurity=False).hexdigest() for script in (_READ, _HOLD, _SETTLE)}
+
+
 class RedisStore:
     """Accounts in hashes `PREFIX:account:BUCKET:KEY`, holds in `PREFIX:hold:ID`; a hold's expiry is the server's.
 
-    An expired hold vanishes and its amount stays booked: spent as reserved. Needs the extra `redis`.
+    An expired hold vanishes and its amount stays booked: spent as reserved. Raises ConfigurationError without the
+    extra `redis`.
     """
 
     def __init__(self, url: str, *, prefix: str = "{hybridinfer}") -> None:
+        if find_spec("redis") is None:
+            raise ConfigurationError("a redis: ledger needs an extra; pip install 'hybridinfer-sdk[redis]'")
         self._url = url
         self._prefix = prefix
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Client] = WeakKeyDictionary()
-        self._going: set[asyncio.Task[Any]] = set()
-        parts = urlsplit(url)
-        self._place = parts.hostname + f":{parts.port or 6379}" if parts.hostname else parts.path
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
 
     async def used(self, accounts: Sequence[Account]) -> tuple[int, ...]:
         """See `Store.used`."""
-        sums = await self._eval(_READ, [], json.dumps([self._account(account) for account in accounts]))
+        sums = await self._line().ask(_READ, self._prefix, json.dumps([self._account(account) for account in accounts]))
         return tuple(map(int, sums))
 
     async def hold(self, hold: Hold) -> Refusal | None:
         """See `Store.hold`. A cancelled caller's hold is released behind it."""
-        key = self._hold_key(hold.id)
         facts = {
             "amount": hold.amount,
             "patience": hold.expires - hold.now,
@@ -116,18 +118,17 @@ class RedisStore:
             {**self._account(account), "limit": account.limit, "kept": account.until - hold.now + _KEPT}
             for account in hold.accounts
         ]
-        task = self._start(self._eval(_HOLD, [key], json.dumps(facts), json.dumps(accounts)))
+        line = self._line()
         try:
-            refused = await asyncio.shield(task)
+            refused = await line.ask(_HOLD, self._hold_key(hold.id), json.dumps(facts), json.dumps(accounts))
         except asyncio.CancelledError:
-            task.add_done_callback(lambda _: self._start(self._forget(hold.id)))
+            line.ask(_SETTLE, self._hold_key(hold.id), "0", "0").add_done_callback(_forget)
             raise
         return Refusal(int(refused[0]), int(refused[1])) if refused else None
 
     async def settle(self, hold_id: str, amount: int, *, estimated: bool) -> None:
         """See `Store.settle`. It happens even if the caller is cancelled meanwhile."""
-        call = self._eval(_SETTLE, [self._hold_key(hold_id)], str(amount), "1" if estimated else "0")
-        await asyncio.shield(self._start(call))
+        await self._line().ask(_SETTLE, self._hold_key(hold_id), str(amount), "1" if estimated else "0")
 
     async def release(self, hold_id: str) -> None:
         """See `Store.release`. It happens even if the caller is cancelled meanwhile."""
@@ -135,46 +136,15 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """Wait for what is under way in this event loop, then disconnect it."""
+        line = self._lines.pop(asyncio.get_running_loop(), None)
+        if line is not None:
+            await line.aclose()
+
+    def _line(self) -> _Line:
         loop = asyncio.get_running_loop()
-        while mine := [task for task in self._going if task.get_loop() is loop]:
-            await asyncio.wait(mine)
-        client = self._clients.pop(loop, None)
-        if client is not None:
-            await client.redis.aclose()
-
-    async def _forget(self, hold_id: str) -> None:
-        try:
-            await self.release(hold_id)
-        except LedgerDown:
-            return  # the hold expires into spent: nobody is left to tell
-
-    async def _eval(self, script: str, keys: list[str], *arguments: str) -> Any:
-        import redis.exceptions
-
-        try:
-            return await self._client().scripts[script](keys=keys, args=arguments)
-        except (redis.exceptions.RedisError, OSError) as error:
-            raise LedgerDown(
-                f"the ledger at {self._place} cannot be used ({type(error).__name__}); "
-                "check that the server runs and that its address and password are right"
-            ) from error
-
-    def _client(self) -> _Client:
-        loop = asyncio.get_running_loop()
-        if loop not in self._clients:
-            self._clients[loop] = _connect(self._url)
-        return self._clients[loop]
-
-    def _start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.get_running_loop().create_task(call)
-        self._going.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._going.discard(task)
-        if not task.cancelled():
-            task.exception()  # looked at, so that a caller who went away leaves no warning behind
+        if loop not in self._lines:
+            self._lines[loop] = _Line(self._url)
+        return self._lines[loop]
 
     def _hold_key(self, hold_id: str) -> str:
         return f"{self._prefix}:hold:{hold_id}"
@@ -183,10 +153,7 @@ class RedisStore:
         def key(bucket: int) -> str:
             return f"{self._prefix}:account:{bucket}:{account.key}"
 
-        return {
-            "bucket": key(account.bucket),
-            "buckets": [key(bucket) for bucket in account.buckets],
-        }
+        return {"bucket": key(account.bucket), "buckets": [key(bucket) for bucket in account.buckets]}
 
 
 class RedisLedger(Book):
@@ -196,24 +163,92 @@ class RedisLedger(Book):
         super().__init__(policy, RedisStore(url), clock=clock)
 
 
-class _Client(NamedTuple):
-    """One event loop's connections."""
+class _Call(NamedTuple):
+    script: str
+    key: str
+    arguments: tuple[str, ...]
+    answer: asyncio.Future[Any]
 
-    redis: Redis
-    scripts: Mapping[str, AsyncScript]
+
+class _Line:
+    """One event loop's connection. Calls stand in line, and all that wait go out together, in order."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = _connect(url)
+        parts = urlsplit(url)
+        self._place = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path  # without the password
+        self._waiting: list[_Call] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    def ask(self, script: str, key: str, *arguments: str) -> asyncio.Future[Any]:
+        """Queue a script. It runs even if nobody waits for its answer any more. The answer may be LedgerDown."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append(_Call(script, key, arguments, answer))
+        if self._sender is None or self._sender.done():
+            self._sender = loop.create_task(self._send())
+        return answer
+
+    async def aclose(self) -> None:
+        """Send what waits, then disconnect."""
+        if self._sender is not None:
+            await asyncio.wait([self._sender])
+        await self._redis.aclose()
+
+    async def _send(self) -> None:
+        import redis.exceptions
+
+        while self._waiting:
+            calls, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+            try:
+                answers = await self._execute(calls)
+                unknown = [n for n, answer in enumerate(answers) if isinstance(answer, redis.exceptions.NoScriptError)]
+                if unknown:
+                    await self._teach()
+                    again = await self._execute([calls[n] for n in unknown])
+                    for n, answer in zip(unknown, again, strict=True):
+                        answers[n] = answer
+            except (redis.exceptions.RedisError, OSError) as error:
+                answers = [error] * len(calls)
+            for call, answer in zip(calls, answers, strict=True):
+                self._give(call, answer)
+
+    async def _execute(self, calls: list[_Call]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.evalsha(_SHA[call.script], 1, call.key, *call.arguments)
+            answers: list[Any] = await pipe.execute(raise_on_error=False)
+        return answers
+
+    async def _teach(self) -> None:
+        for script in _SHA:
+            await self._redis.script_load(script)
+
+    def _give(self, call: _Call, answer: object) -> None:
+        if call.answer.done():
+            return
+        if not isinstance(answer, Exception):
+            call.answer.set_result(answer)
+            return
+        down = LedgerDown(
+            f"the ledger at {self._place} cannot be used ({type(answer).__name__}); "
+            "check that the server runs and that its address and password are right"
+        )
+        down.__cause__ = answer
+        call.answer.set_exception(down)
 
 
-def _connect(url: str) -> _Client:
-    try:
-        from redis.asyncio import BlockingConnectionPool, Redis
-    except ImportError:
-        raise ConfigurationError("a redis: ledger needs an extra; pip install 'hybridinfer-sdk[redis]'") from None
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=_CONNECTIONS,
-        timeout=_TIMEOUT,
-        socket_timeout=_TIMEOUT,
-        socket_connect_timeout=_TIMEOUT,
-    )
-    client = Redis.from_pool(pool)
-    return _Client(client, {script: client.register_script(script) for script in (_READ, _HOLD, _SETTLE)})
+def _connect(url: str) -> Redis:
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    # Once more at once, for a connection that the server closed while idle: holds and ends bear repetition.
+    retry = Retry(NoBackoff(), 1)
+    client: Redis = Redis.from_url(url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=retry)
+    return client
+
+
+def _forget(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()  # looked at: the caller is gone, and what cannot be released expires into spent

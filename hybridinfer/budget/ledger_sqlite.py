@@ -68,12 +68,12 @@ class SqliteStore:
             raise
 
     async def settle(self, hold_id: str, amount: int, *, estimated: bool) -> None:
-        """See `Store.settle`. It happens even if the caller is cancelled meanwhile."""
-        await self._open().run(_settling(hold_id, amount, estimated=estimated))
+        """See `Store.settle`. It is queued and done behind the caller, after whatever the caller asked before."""
+        self._open().post(_settling(hold_id, amount, estimated=estimated))
 
     async def release(self, hold_id: str) -> None:
-        """See `Store.release`. It happens even if the caller is cancelled meanwhile."""
-        await self._open().run(_settling(hold_id, 0, estimated=False))
+        """See `Store.release`. It is queued and done behind the caller."""
+        self._open().post(_settling(hold_id, 0, estimated=False))
 
     async def aclose(self) -> None:
         """Wait until all is written; the last ledger of a file in this process closes it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import logging
 import os
 import queue
 import sqlite3
@@ -29,6 +30,9 @@ Work = Callable[[sqlite3.Connection], T]
 
 _BUSY = 2.0  # seconds to wait for other processes
 _BATCH = 256
+_OWED = 10_000  # bookings kept over an outage; beyond that they expire as spent
+
+logger = logging.getLogger("hybridinfer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Writer:
         self._pid = os.getpid()
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._owed: list[_Item] = []
         self.connection_lock = threading.Lock()
 
     async def run(self, work: Work[T], *, writes: bool = True) -> T:
@@ -67,7 +72,7 @@ class Writer:
         return await future
 
     def post(self, work: Work[Any]) -> None:
-        """Queue `work`; nobody waits for it."""
+        """Queue `work`; nobody waits for it. It is kept over an outage of the file and done as soon as that ends."""
         self._put(_Item(work, writes=True))
 
     def stop(self) -> None:
@@ -75,7 +80,7 @@ class Writer:
         thread, self._thread = self._thread, None
         if thread is not None and self._pid == os.getpid():
             self._queue.put(None)
-            thread.join()
+            thread.join(10)  # it has seconds of work at most, and a program shall end
 
     def disconnect(self) -> None:
         """Close the connection; the next work opens it again. Holders of `connection_lock` only."""
@@ -108,14 +113,21 @@ class Writer:
                 while len(batch) < _BATCH:
                     batch.append(waiting.get_nowait())
             going = None not in batch
-            items = [item for item in batch if item is not None]
+            items = [*self._owed, *(item for item in batch if item is not None)]
             with self.connection_lock:
                 outcomes = self._transact(items)
                 if not going:
                     self.disconnect()
+            self._owed = [item for item, outcome in zip(items, outcomes, strict=True) if _is_owed(item, outcome)][
+                :_OWED
+            ]
+            if self._owed:
+                logger.warning("%d bookings wait for the ledger %s", len(self._owed), self.path)
             _deliver(items, outcomes)
 
     def _transact(self, items: list[_Item]) -> list[Any]:
+        if not items:
+            return []
         try:
             db = self._connected()
             db.execute("BEGIN IMMEDIATE" if any(item.writes for item in items) else "BEGIN")
@@ -173,6 +185,10 @@ def use_wal(db: sqlite3.Connection) -> None:
     db.execute(
         "PRAGMA synchronous = NORMAL"
     )  # survives every crash of the process; a power cut may cost the last moments
+
+
+def _is_owed(item: _Item, outcome: object) -> bool:
+    return item.future is None and isinstance(outcome, LedgerDown)
 
 
 def _deliver(items: list[_Item], outcomes: list[Any]) -> None:

@@ -144,6 +144,27 @@ async def test_a_locked_file_is_down_until_it_is_free(path: Path, monkeypatch: p
 
 
 @pytest.mark.anyio
+async def test_a_settlement_waits_for_a_locked_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was spent during an outage is booked when it is over; until then a warning tells of it."""
+    monkeypatch.setattr(sqlite_writer, "_BUSY", 0.01)
+    ledger = SqliteLedger(POLICY, path)
+    one = await reserve(ledger)
+    await ledger.aclose()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    await ledger.settle(one, Decimal("0.125"))
+    with pytest.raises(LedgerDown):
+        await reserve(ledger)
+    assert "1 bookings wait for the ledger" in caplog.text
+    other.execute("ROLLBACK")
+    other.close()
+    assert (await ledger.standing({})).used == 0.125
+    await ledger.aclose()
+
+
+@pytest.mark.anyio
 async def test_a_full_disk_is_down_and_loses_nothing(path: Path) -> None:
     """What was booked stays booked; when there is room again, the ledger goes on by itself."""
     ledger = SqliteLedger(POLICY, path)
