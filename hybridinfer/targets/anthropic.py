@@ -35,7 +35,7 @@ class AnthropicTarget(VendorTarget):
 
     def _body(self, request: Request, *, stream: bool, session: Session) -> dict[str, Any]:
         def adapt(schema: dict[str, Any]) -> dict[str, Any]:
-            adapted: dict[str, Any] = session.module.transform_schema(deepcopy(schema))
+            adapted: dict[str, Any] = session.sdk.transform_schema(deepcopy(schema))
             return adapted
 
         return render_request(

@@ -1,8 +1,9 @@
 """What the two cloud adapters share: one call over the vendor's SDK and the shared HTTP client.
 
-The SDK gives authentication, URLs, headers and typed errors (its retries are off); the body is rendered and the
-answer decoded here, because the SDKs let broken answers pass: a stream that ends without its terminal event, an
-error inside status 200, a chunk that is not JSON. Redirects are refused, answers are bounded in size.
+The SDK gives authentication, URL, headers and the types of errors. Requests are sent and answers decoded here: the
+SDKs let broken answers pass (a stream that ends without its terminal event, an error inside status 200, a chunk that
+is not JSON), and their own sending costs as much CPU as the whole POST (benchmarks/adapters.py). Redirects are
+refused, answers are bounded in size.
 """
 
 from __future__ import annotations
@@ -50,6 +51,18 @@ _OUR_HEADERS = frozenset(
         "cookie",
     }
 )
+_FRAMING = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_FIRST_REFUSAL, _FIRST_SERVER_ERROR = 300, 500
+# Classes that both SDKs have, and have had for years.
+_ERRORS: Mapping[int, str] = {
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    403: "PermissionDeniedError",
+    404: "NotFoundError",
+    409: "ConflictError",
+    422: "UnprocessableEntityError",
+    429: "RateLimitError",
+}
 _GARBLED = (ValueError, TypeError, KeyError, AttributeError, IndexError)
 """What reading a body of the wrong shape raises."""
 
@@ -80,13 +93,17 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A vendor's client object for one key, and what is needed to call it without importing anything."""
+    """What the vendor's SDK told once, for one key; calls then import and build nothing."""
 
-    module: Any
-    client: Any
     key: str
-    timeout: httpx2.Timeout
-    response_type: type[httpx2.Response]
+    sdk: Any
+    """The vendor's module."""
+    library: Any
+    """httpx2 itself."""
+    client: httpx2.AsyncClient
+    url: httpx2.URL
+    headers: httpx2.Headers
+    timeout: Mapping[str, float | None]
     transport_errors: tuple[type[Exception], ...]
 
 
@@ -126,7 +143,7 @@ class VendorTarget(ABC):
 
     @abstractmethod
     def _client(self, module: Any, key: str, client: httpx2.AsyncClient) -> Any:
-        """The SDK's asynchronous client, on our HTTP client, without retries."""
+        """The SDK's asynchronous client: asked for its address and headers, never closed (it would close `client`)."""
 
     def _options(self, name: str) -> None:
         options = self._block.options
@@ -173,6 +190,8 @@ class VendorTarget(ABC):
         reader = self._reader()
         pieces = _pieces(response)
         try:
+            if response.status_code >= _FIRST_REFUSAL:
+                raise await self._refused(session, response, pieces)
             # A server may answer otherwise than it was asked: what it says it sends counts.
             kind = response.headers.get("content-type", "")
             if "event-stream" in kind or (stream and "json" not in kind):
@@ -194,7 +213,7 @@ class VendorTarget(ABC):
                 await _drain(pieces, session.transport_errors)
         except failures.Reported as reported:
             failure = failures.from_status(response.status_code, reported.payload, response.headers, usage=reader.usage)
-            raise failure from self._vendor_error(session, response, reported)
+            raise failure from session.sdk.APIError(str(reported), response.request, body=reported.payload)
         except _GARBLED as error:
             raise TargetFailed(Code.INTERRUPTED, "the answer is garbled", usage=reader.usage) from error
         except session.transport_errors as error:
@@ -224,21 +243,32 @@ class VendorTarget(ABC):
         return key or _PLACEHOLDER_KEY
 
     def _connect(self, key: str, client: httpx2.AsyncClient) -> Session:
-        module = import_module(self.dialect)
+        sdk = import_module(self.dialect)
         import anyio
         import httpx2
 
-        errors = (httpx2.RequestError, httpx2.StreamError, anyio.BrokenResourceError, anyio.EndOfStream, OSError)
+        vendor = self._client(sdk, key, client)
+        headers = {**vendor.default_headers, **vendor.auth_headers}
         return Session(
-            module=module,
-            client=self._client(module, key, client),
             key=key,
-            timeout=http.timeouts(self._block.timeout),
-            response_type=httpx2.Response,
-            transport_errors=errors,
+            sdk=sdk,
+            library=httpx2,
+            client=client,
+            url=httpx2.URL(str(vendor.base_url).rstrip("/") + self.path),
+            headers=httpx2.Headers({name: value for name, value in headers.items() if isinstance(value, str)}),
+            timeout=http.timeouts(self._block.timeout).as_dict(),
+            transport_errors=(
+                httpx2.RequestError,
+                httpx2.StreamError,
+                anyio.BrokenResourceError,
+                anyio.ClosedResourceError,
+                anyio.EndOfStream,
+                OSError,
+            ),
         )
 
     async def _post(self, session: Session, request: Request, *, stream: bool) -> httpx2.Response:
+        """The response, of whatever status, its body unread."""
         try:
             content = self._content(self._body(request, stream=stream, session=session))
         except Untranslatable as error:
@@ -248,25 +278,38 @@ class VendorTarget(ABC):
         for name in request.extra_headers:
             if name.lower() in _OUR_HEADERS:
                 raise TargetFailed(Code.INVALID, f"extra_headers may not set {name.lower()}", retry=False)
+        headers = session.headers
         try:
-            response: httpx2.Response = await session.client.post(
-                self.path,
-                cast_to=session.response_type,
-                content=content,
-                options={"headers": dict(request.extra_headers), "timeout": session.timeout},
-                stream=True,  # of HTTP, not of the API: the body is read here, piece by piece
-                stream_cls=session.module.AsyncStream[object],
+            if request.extra_headers:
+                headers = headers.copy()
+                headers.update(request.extra_headers)
+            message: httpx2.Request = session.library.Request(
+                "POST", session.url, headers=headers, content=content, extensions={"timeout": session.timeout}
             )
-        except session.module.APIStatusError as error:
-            response = error.response
-            raise failures.from_status(response.status_code, _payload(response), response.headers) from error
-        except session.module.APIConnectionError as error:
-            raise failures.from_transport(error.__cause__, answering=False) from error
-        except session.transport_errors as error:  # while the SDK read the body of an error
-            raise failures.from_transport(error, answering=True) from error
-        except (ValueError, TypeError) as error:  # a header that is not ASCII
+        except ValueError as error:  # a header that is not ASCII
             raise failures.unwritable() from error
-        return response
+        try:
+            return await session.client.send(message, stream=True)
+        except session.transport_errors as error:
+            kind = "APITimeoutError" if isinstance(error, session.library.TimeoutException) else "APIConnectionError"
+            typed = getattr(session.sdk, kind)(request=message)
+            typed.__cause__ = error
+            raise failures.from_transport(error, answering=False) from typed
+
+    async def _refused(self, session: Session, response: httpx2.Response, pieces: AsyncIterator[bytes]) -> TargetFailed:
+        """The failure for an HTTP error, with the SDK's own error, which holds a readable response, as its cause."""
+        body = await _all(pieces)
+        try:
+            payload = json.loads(body)
+        except ValueError:
+            payload = None
+        status = response.status_code
+        headers = {name: value for name, value in response.headers.items() if name not in _FRAMING}
+        readable = session.library.Response(status, headers=headers, content=body, request=response.request)
+        kind = _ERRORS.get(status, "APIStatusError" if status < _FIRST_SERVER_ERROR else "InternalServerError")
+        failure = failures.from_status(status, payload, response.headers)
+        failure.__cause__ = getattr(session.sdk, kind)(f"Error code: {status}", response=readable, body=payload)
+        return failure
 
     def _content(self, body: dict[str, Any]) -> bytes:
         body = {key: value for key, value in body.items() if key not in self._drop} | dict(self._extra_body)
@@ -274,12 +317,6 @@ class VendorTarget(ABC):
             return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         except UnicodeEncodeError:  # half a surrogate pair, as JavaScript front ends cut text
             return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
-
-    @staticmethod
-    def _vendor_error(session: Session, response: httpx2.Response, reported: failures.Reported) -> Exception:
-        """The SDK's own error for what was reported inside a good status."""
-        error: Exception = session.module.APIError(str(reported), response.request, body=reported.payload)
-        return error
 
 
 def _pieces(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
@@ -304,10 +341,3 @@ async def _drain(pieces: AsyncIterator[bytes], errors: tuple[type[Exception], ..
         async with asyncio.timeout(_DRAIN_SECONDS):
             async for _ in pieces:
                 pass
-
-
-def _payload(response: httpx2.Response) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        return None
