@@ -28,9 +28,14 @@ def write(
     template: str | None = TEMPLATE,
     seed: int = 1,
     tied: bool = True,
+    without: str = "",
+    extra: dict[str, np.ndarray] | None = None,
     **changes: object,
 ) -> Path:
-    """Write a model to `path`. `changes` replace hyper-parameters; None leaves one out."""
+    """Write a model to `path`. `changes` replace hyper-parameters; None leaves one out.
+
+    `without` names a tensor to leave out, `extra` holds tensors to add.
+    """
     from gguf import GGUFWriter
 
     tokens = [*SPECIAL, *_byte_alphabet(), *(merge.replace(" ", "") for merge in MERGES)]
@@ -65,7 +70,10 @@ def write(
     if template is not None:
         writer.add_chat_template(template)
     for name, shape in _shapes(architecture, len(tokens), tied=tied).items():
-        writer.add_tensor(name, _values(name, shape, seed))
+        if name != without:
+            writer.add_tensor(name, _values(name, shape, seed))
+    for name, values in (extra or {}).items():
+        writer.add_tensor(name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

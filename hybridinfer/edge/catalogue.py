@@ -101,7 +101,8 @@ def catalogue() -> Mapping[str, Model]:
 
 
 def _model(entry: dict[str, Any]) -> Model:
-    return Model(**entry | {"sources": tuple(map(_source, entry["sources"]))})
+    sources = tuple(map(_source, entry["sources"]))
+    return Model(sources=sources, **{key: value for key, value in entry.items() if key != "sources"})
 
 
 def _source(entry: dict[str, Any]) -> Source:

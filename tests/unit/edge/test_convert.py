@@ -13,6 +13,8 @@ from benchmarks.reference import Reference
 from hybridinfer.edge import checksum
 from hybridinfer.edge.convert import Conversion
 from hybridinfer.edge.gguf import GgufFile
+from hybridinfer.edge.hyper import Hyper
+from hybridinfer.edge.quantize import quantize
 from hybridinfer.edge.session import Sequence, Session, Stop
 from hybridinfer.errors import ModelCorrupt, ModelError
 from tests import tiny
@@ -39,12 +41,38 @@ def test_long_rotary_factors_are_honoured(tmp_path: Path) -> None:
     """Linear scaling by 4 puts position 4 where position 1 was."""
     file = tiny.write(tmp_path / "tiny.gguf", rope__scaling__type="linear", rope__scaling__factor=4.0)
     plain = tiny.write(tmp_path / "plain.gguf")
-    from hybridinfer.edge.hyper import Hyper
-
     with GgufFile(file) as scaled, GgufFile(plain) as unscaled:
         cos, _ = Hyper.of(scaled).rotary(scaled)
         base, _ = Hyper.of(unscaled).rotary(unscaled)
     np.testing.assert_allclose(cos[4], base[1], atol=1e-6)
+
+
+def test_frequency_factors_in_the_file_are_honoured(tmp_path: Path) -> None:
+    """Files of Llama 3 divide each frequency by a factor of its own: by 4 here, as linear scaling by 4 does."""
+    factors = np.full(tiny.WIDTH // tiny.HEADS // 2, 4, np.float32)
+    file = tiny.write(tmp_path / "tiny.gguf", extra={"rope_freqs.weight": factors})
+    plain = tiny.write(tmp_path / "plain.gguf")
+    with GgufFile(file) as scaled, GgufFile(plain) as unscaled:
+        _, sin = Hyper.of(scaled).rotary(scaled)
+        _, base = Hyper.of(unscaled).rotary(unscaled)
+    np.testing.assert_allclose(sin[8], base[2], atol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "columns", "block"), [(3, 64, 32), (2, 70, 32), (1, 128, 128)])
+def test_rounding_is_off_by_half_a_step_at_most(rows: int, columns: int, block: int) -> None:
+    """Each weight comes back within half of its block's scale; a short last block is padded with zeros."""
+    weights = np.random.default_rng(0).standard_normal((rows, columns)).astype(np.float32)
+    codes, scales = quantize(weights, block)
+    back = (codes.astype(np.float32) - 128) * scales[..., None]
+    flat = back.reshape(rows, -1)
+    assert (np.abs(flat[:, :columns] - weights) <= np.repeat(scales, block, 1)[:, :columns] * 0.501).all()
+    assert not flat[:, columns:].any()
+
+
+def test_a_block_of_zeros_stays_zero() -> None:
+    """Its scale must not become a division by nothing."""
+    codes, scales = quantize(np.zeros((1, 32), np.float32), 32)
+    assert ((codes.astype(np.float32) - 128) * scales[..., None] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -56,6 +84,7 @@ def test_long_rotary_factors_are_honoured(tmp_path: Path) -> None:
         ({"attention__head_count": [4, 2]}, "layers of different shapes"),
         ({"rope__dimension_count": 8}, "part of each head"),
         ({"block_count": None}, "lacks llama.block_count"),
+        ({"without": "token_embd.weight"}, "lacks the tensor token_embd"),
         ({"block_count": 3}, "lacks the tensor blk.2"),
     ],
 )

@@ -30,14 +30,13 @@ def test_decoding_gives_the_text_back(tokenizer: Tokenizer, text: str) -> None:
 
 
 @pytest.mark.parametrize("pre", SPLITS)
-@pytest.mark.parametrize("text", TEXTS)
-def test_ids_equal_the_tokenizers_library(tmp_path: Path, pre: str, text: str) -> None:
+def test_ids_equal_the_tokenizers_library(tmp_path: Path, pre: str) -> None:
     """The ids are those of the reference library with the same vocabulary, in every script of the fixture."""
     library = pytest.importorskip("tokenizers", reason="the reference library is not installed")
     file = tiny.write(tmp_path / "tiny.gguf", pre=pre)
     with GgufFile(file) as gguf:
         ours, theirs = Tokenizer(gguf.metadata), reference_tokenizer(library, gguf)
-    assert ours.encode(text) == theirs.encode(text).ids
+    assert [ours.encode(text) for text in TEXTS] == [theirs.encode(text).ids for text in TEXTS]
 
 
 def reference_tokenizer(library, gguf: GgufFile):
