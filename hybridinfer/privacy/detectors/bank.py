@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ..finding import Finding
 from .labels import labelled
@@ -12,6 +12,14 @@ from .view import View, digits
 
 _IBAN = re.compile(r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]{1,4}){3,8}(?![A-Za-z0-9])")
 _IBAN_CUE = re.compile(r"iban|account|konto|compte|cuenta|conta|rekening|rachun")
+_LENGTHS = (
+    "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 ES24 FI18 "
+    "FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 "
+    "LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 "
+    "SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30"
+)
+IBAN_LENGTHS: Mapping[str, int] = {entry[:2]: int(entry[2:]) for entry in _LENGTHS.split()}
+"""Characters of an IBAN by country (SWIFT's IBAN registry)."""
 _ACCOUNTS = (
     "bank account", "checking account", "savings account", "account", "acct", "a/c", "sort code", "nr konta", "rachunek",
     "rachunku", "kontonummer", "kontonr", "numéro de compte", "compte bancaire", "cuenta bancaria", "número de cuenta",
@@ -54,26 +62,26 @@ def detect(view: View) -> Iterator[Finding]:
 
 
 def is_iban(text: str) -> bool:
-    """Whether `text` has an IBAN's shape and check digits."""
+    """Whether `text` has its country's length and the check digits of an IBAN; spaces and hyphens do not count."""
     plain = "".join(filter(str.isalnum, text)).upper()
-    if not 15 <= len(plain) <= 34:
+    if len(plain) != IBAN_LENGTHS.get(plain[:2]):
         return False
     return int("".join(str(int(char, 36)) for char in plain[4:] + plain[:4])) % 97 == 1
 
 
 def _iban(view: View, match: re.Match[str]) -> Iterator[Finding]:
-    end = match.end()
-    while end > match.start():
-        piece = view.text[match.start() : end]
-        if is_iban(piece):
-            yield _finding("iban", match.start(), end, "mod 97", 0.99)
-            return
-        end = max(match.start(), piece.rfind(" ") + match.start())
-        if piece.rfind(" ") < 0:
-            break
+    start, length = match.start(), IBAN_LENGTHS.get(match[0][:2].upper(), 0)
+    end, seen = start, 0
+    while end < match.end() and seen < length:
+        seen += view.text[end].isalnum()
+        end += 1
+    if seen == length > 0 and not view.text[end : end + 1].isalnum() and is_iban(view.text[start:end]):
+        yield _finding("iban", start, end, "mod 97", 0.99)
+        return
     plain = "".join(filter(str.isalnum, match[0]))
-    if 15 <= len(plain) <= 34 and sum(map(str.isdecimal, plain)) >= 12 and view.before(match.start(), _IBAN_CUE):
-        yield _finding("iban", match.start(), match.end(), "label", 0.7)
+    is_long = len(plain) >= min(IBAN_LENGTHS.values()) and sum(map(str.isdecimal, plain)) >= 12
+    if is_long and view.before(start, _IBAN_CUE):
+        yield _finding("iban", start, match.end(), "label", 0.7)
 
 
 def _routing(number: str) -> bool:

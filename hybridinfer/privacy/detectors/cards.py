@@ -27,6 +27,8 @@ _GROUPINGS = frozenset(
         (6, 13),
     }
 )
+_LENGTHS = range(12, 20)
+_MOST_GROUPS = 6
 _ISSUER = re.compile(r"[3-6]|2[2-7]|1800|2131")
 
 
@@ -52,30 +54,36 @@ def luhn(number: str) -> bool:
 def _cards(view: View, groups: list[tuple[int, int]], *, cue: bool) -> Iterator[Finding]:
     at = 0
     while at < len(groups):
-        for end in range(len(groups), at, -1):
-            validator = _validator(view, groups[at:end], cue=cue)
-            if validator:
-                confidence = 0.99 if validator == "luhn" else 0.7
+        for end in _ends(groups, at, cue=cue):
+            number = digits(view.text[groups[at][0] : groups[end - 1][1]])
+            if validator := _validator(number, cue=cue):
                 yield Finding(
                     type="payment_card",
                     start=groups[at][0],
                     end=groups[end - 1][1],
                     detector="cards",
                     validator=validator,
-                    confidence=confidence,
+                    confidence=0.99 if validator == "luhn" else 0.7,
                 )
                 at = end - 1
                 break
         at += 1
 
 
-def _validator(view: View, groups: list[tuple[int, int]], *, cue: bool) -> str:
-    sizes = tuple(end - start for start, end in groups)
-    if not 12 <= sum(sizes) <= 19:
-        return ""
-    usual = len(sizes) == 1 or sizes in _GROUPINGS or set(sizes) == {1} or (cue and min(sizes) > 1)
-    number = digits(view.text[groups[0][0] : groups[-1][1]])
-    if not usual or len(set(number)) == 1:
+def _ends(groups: list[tuple[int, int]], at: int, *, cue: bool) -> Iterator[int]:
+    """Where a card that begins with group `at` may end, the longest first."""
+    sizes = tuple(end - start for start, end in groups[at : at + _MOST_GROUPS])
+    if at == 0 and len(groups) in _LENGTHS and all(end - start == 1 for start, end in groups):
+        yield len(groups)  # digits spelled one by one
+    for count in range(len(sizes), 0, -1):
+        head = sizes[:count]
+        usual = count == 1 or head in _GROUPINGS or (cue and min(head) > 1)
+        if usual and sum(head) in _LENGTHS:
+            yield at + count
+
+
+def _validator(number: str, *, cue: bool) -> str:
+    if len(set(number)) == 1:
         return ""
     if luhn(number) and (cue or (len(number) > 12 and _ISSUER.match(number))):
         return "luhn"

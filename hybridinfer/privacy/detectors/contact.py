@@ -24,6 +24,8 @@ _NOBODY = re.compile(
     r"[0-9]{0,3}(?:[._+-]?(?:user|name|test|doe|smith|mail|email|address|last|lastname|here|[0-9]{1,3}))?"
 )
 """Local parts that name no one: with a reserved domain they are placeholders."""
+_USER_OF_URL = re.compile(r"://[^\s/@]{0,80}\Z")
+"""Before it: `user:password@host` is no address; `keys` looks at it."""
 _REMOTES = frozenset({"git", "hg", "svn"})
 
 
@@ -33,6 +35,8 @@ def detect(view: View) -> Iterator[Finding]:
         for domain in _DOMAIN.finditer(view.text):
             local = _LOCAL.search(view.text, max(0, domain.start() - 64), domain.start())
             if local is None or not any(map(str.isalnum, local[0])):
+                continue
+            if _USER_OF_URL.search(view.text, max(0, local.start() - 100), local.start()):
                 continue
             if not _is_placeholder(local[0].lower(), domain[0][1:].lower()):
                 start = local.start() + len(local[0]) - len(local[0].lstrip(".'-%"))

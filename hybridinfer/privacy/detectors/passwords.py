@@ -31,8 +31,8 @@ _LINK = re.compile(
     r"(?:(?:basic|bearer|token)\s{1,3})?(?:[ubrf@]{0,2}(?P<quote>\\?[\"'`“‘]))?",
     re.IGNORECASE,
 )
-_BARE = re.compile(r"[^\s\"'`,;<>{}()\[\]|\\“”‘’]{4,400}")
-_QUOTED = re.compile(r"[^\"'`\n“”‘’]{3,400}")
+_BARE = re.compile(r"[^\s\"'`,;<>{}()\[\]|\\“”‘’]{4,200}")
+_QUOTED = re.compile(r"[^\"'`\n“”‘’]{3,200}")
 _ASCII_HINTS = tuple(filter(str.isascii, _HINTS))
 _LEAD = 16
 """The most characters of a label before its hint: `subscription-key`."""

@@ -12,6 +12,7 @@ _STAND_IN = re.compile(
     r"|(?:example|sample|dummy|fake|placeholder|redacted|hidden|masked|removed|secret|changeme|change_me|todo|tbd|null|none|nil|true|false|undefined|string|required|optional|default|test|testing|foo|bar|baz|foobar|n/?a|empty|unknown|value|password|passwd|pwd|pass|passphrase|token|apikey|api[-_]key|key|username|user|str|int|bool|type|text|object|array)(?:[-_ ]?(?:here|value|key|token|password|secret|string|example|\d{1,3}))*",
     re.IGNORECASE,
 )
+_LONGEST_STAND_IN = 64
 _MARKS = (
     "xxxx",
     "****",
@@ -46,6 +47,8 @@ def entropy(value: str) -> float:
 def is_placeholder(value: str) -> bool:
     """Whether `value` only stands where a secret would: `XXXX`, `${TOKEN}`, `your-key-here`, `<password>`."""
     lower = value.lower()
+    if len(value) > _LONGEST_STAND_IN:
+        return any(mark in lower for mark in _MARKS)
     return (
         len(set(value)) < 3
         or value.endswith("..")
