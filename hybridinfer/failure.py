@@ -34,6 +34,9 @@ _BY_LAST_CODE: dict[Code, type[RequestError]] = {
     Code.FORBIDDEN: PrivacyViolation,
 }
 
+_UNFIT = frozenset({Code.OVER_BUDGET, Code.FORBIDDEN, Code.UNSUPPORTED, Code.CONTEXT_TOO_LONG})
+"""The last rung was not fit for the request; that explains the failure only where no other rung was."""
+
 
 def failure(receipt: Receipt, last: Outcome | None) -> RequestError:
     """The error for a request that nobody answered, with the last target's own error as its cause."""
@@ -51,7 +54,7 @@ def _kind(receipt: Receipt) -> type[RequestError]:
         if reasons & {Reason.BUDGET, Reason.PRICE}:
             return BudgetExceeded
         return PrivacyViolation if Reason.BOUNDARY in reasons else AllTargetsFailed
-    if codes[-1] in (Code.OVER_BUDGET, Code.FORBIDDEN) and len(set(codes)) > 1:
+    if codes[-1] in _UNFIT and len({_BY_LAST_CODE.get(code) for code in codes}) > 1:
         # Something else went wrong first; the whole story is on the receipt.
         return AllTargetsFailed
     return _BY_LAST_CODE.get(codes[-1], AllTargetsFailed)
