@@ -79,6 +79,7 @@ class Emulator:
         self.accepted = 0
         """Connections since the start."""
         self._quiet = asyncio.Event()
+        self._quiet.set()
         self._outages: list[Outage] = []
         self._chance = random.Random(seed)  # noqa: S311 -- dice, not secrets
         self._lock = threading.Lock()

@@ -108,7 +108,7 @@ def checked_url(url: str, *, target: str, zone: Zone) -> str:
         parts = urlsplit(url)
         host = parts.hostname
     except ValueError:
-        host = None
+        parts, host = urlsplit(""), None
     if not host or parts.scheme not in ("http", "https"):
         raise ConfigurationError(
             f"target {target!r}: base_url is not a URL; write it such as https://api.example.com/v1"

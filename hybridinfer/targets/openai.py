@@ -45,7 +45,7 @@ class OpenAITarget(VendorTarget):
             raise ConfigurationError(
                 f"target {context.name!r}: options.max_tokens_field is max_tokens or max_completion_tokens"
             )
-        self._tokens_field = cast("TokensField", field)
+        self._tokens_field: TokensField = cast("TokensField", field)
 
     def _body(self, request: Request, *, stream: bool, session: Session) -> dict[str, Any]:
         del session
