@@ -95,11 +95,12 @@ def permit(
 
 def matches(when: When, levels: Mapping[str, str], needs: AbstractSet[str], tags: Mapping[str, str]) -> bool:
     """Does a rule's condition hold? A level that was not measured matches nothing."""
-    return (
-        all(levels.get(signal) in wanted for signal, wanted in when.levels.items())
-        and (not when.needs or not needs.isdisjoint(when.needs))
-        and all(tags.get(tag) in wanted for tag, wanted in when.tags.items())
-    )
+    for signal, wanted in when.levels.items():  # loops, not all(): this runs for every rule of every request
+        if levels.get(signal) not in wanted:
+            return False
+    if when.needs and needs.isdisjoint(when.needs):
+        return False
+    return _tagged(when, tags)
 
 
 def binds(
@@ -116,7 +117,11 @@ def binds(
             return False
     if when.needs and needs is not None and needs.isdisjoint(when.needs):
         return False
-    return all(tags.get(tag) in wanted for tag, wanted in when.tags.items())
+    return _tagged(when, tags)
+
+
+def _tagged(when: When, tags: Mapping[str, str]) -> bool:
+    return not when.tags or all(tags.get(tag) in wanted for tag, wanted in when.tags.items())
 
 
 def _judge(active: list[BoundaryBlock], name: str, block: TargetBlock) -> Permit:

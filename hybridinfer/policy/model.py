@@ -8,53 +8,52 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_serializer, model_validator
 
 from ..receipt import Code, Need, OnInterrupt, Zone
-from .scalars import ONE_OR_MORE, OR_ONE, Duration, Name, Names, Number, SecretName, Usd, Whole, fault, one_or_more
+from .block import Block
+from .money import BudgetBlock, LedgerDownBlock, Price
+from .scalars import ONE_OR_MORE, OR_ONE, Duration, Name, Names, Number, SecretName, Whole, fault, one_or_more
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
+__all__ = [
+    "DEFAULT_SIGNALS",
+    "IN_PROCESS",
+    "REMOTE",
+    "Block",
+    "BoundaryBlock",
+    "BudgetBlock",
+    "CircuitBreakerBlock",
+    "Expect",
+    "Given",
+    "LedgerDownBlock",
+    "Policy",
+    "Price",
+    "ReplicaBlock",
+    "ResilienceBlock",
+    "RetryBlock",
+    "RuleBlock",
+    "SignalBlock",
+    "TargetBlock",
+    "TestBlock",
+    "When",
+    "zone_of",
+]
+
 IN_PROCESS: frozenset[str] = frozenset({"onnx", "canned"})
 """The kinds that answer inside this process; their zone is `device`."""
 REMOTE: frozenset[str] = frozenset({"openai", "anthropic"})
 """The kinds that always answer elsewhere."""
 
-_LARGEST_BUDGET = 9_000_000
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1")
-
-
-class Block(BaseModel):
-    """A part of the file: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
-
-
-class Price(Block):
-    """What a call costs. `input`, `output`, `cache_read`, `cache_write`: USD per million tokens."""
-
-    input: Usd = Decimal(0)
-    output: Usd = Decimal(0)
-    cache_read: Usd | None = None
-    cache_write: Usd | None = None
-    usd_per_hour: Usd = Decimal(0)
-    """The machine's price while it works; for in-process targets."""
-
-    @model_validator(mode="after")
-    def _both_ways(self) -> Self:
-        given = self.model_fields_set & {"input", "output", "cache_read", "cache_write"}
-        if given and not {"input", "output"} <= given:
-            raise fault("a price names both 'input' and 'output'", "add the other one, in USD per million tokens")
-        return self
 
 
 class ReplicaBlock(Block):
@@ -172,43 +171,6 @@ class SignalBlock(Block):
     def level_of(self, score: float) -> str:
         """The name of the band that `score` falls into."""
         return [name for name, floor in self.levels.items() if score >= floor or floor == 0][-1]
-
-
-class LedgerDownBlock(Block):
-    """What a budget allows while its ledger cannot be reached."""
-
-    allow_up_to: Annotated[Usd, Field(gt=0)]
-    """USD per process and outage, for all requests together; the smallest of all budgets counts."""
-
-
-class BudgetBlock(Block):
-    """A limit in USD."""
-
-    name: Name
-    usd: Annotated[Usd, Field(gt=0)]
-    per: Literal["request", "minute", "hour", "day", "week", "month"]
-    by: Name | None = None
-    """A request tag; each of its values has a budget of its own. Requests without the tag share one."""
-    window: Literal["calendar", "rolling"] = "calendar"
-    """From one midnight (or full hour, Monday, ...) to the next, or the last 24 hours (or 60 minutes, 30 days, ...)."""
-    time_zone: Name = "UTC"
-    """Where the calendar's midnight is, such as Europe/Berlin."""
-    pace: Literal["even"] | None = None
-    """`even`: the budget signal compares what is used with the share of the window that has passed."""
-    on_ledger_down: LedgerDownBlock | None = None
-    """None: while the ledger cannot be reached, nothing that costs money is called."""
-
-    @model_validator(mode="after")
-    def _window_exists(self) -> Self:
-        try:
-            ZoneInfo(self.time_zone)
-        except (KeyError, ValueError, OSError):
-            raise fault("no such time zone", "write its IANA name, such as Europe/Berlin", at="time_zone") from None
-        if self.usd > _LARGEST_BUDGET:
-            raise fault("a budget is at most 9 million USD", "books are exact up to there", at="usd")
-        if self.pace and (self.window == "rolling" or self.per == "request"):
-            raise fault("only a calendar window has a pace", "leave out 'pace'", at="pace")
-        return self
 
 
 class When(Block):

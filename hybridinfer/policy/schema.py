@@ -8,11 +8,11 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
-from . import model, names
+from . import model, money, names
 
 FILE = Path(__file__).with_name("schema.json")
 
@@ -71,7 +71,8 @@ def _noise(key: str, value: Any) -> bool:
 def _attribute_docs() -> dict[tuple[str, str], str]:
     """The text under each attribute of the blocks."""
     docs = {}
-    blocks = [node for node in ast.parse(inspect.getsource(model)).body if isinstance(node, ast.ClassDef)]
+    nodes = chain.from_iterable(ast.parse(inspect.getsource(module)).body for module in (model, money))
+    blocks = [node for node in nodes if isinstance(node, ast.ClassDef)]
     for block in blocks:
         for field, doc in pairwise(block.body):
             match field, doc:

@@ -433,4 +433,4 @@ def test_the_wheel_is_told_to_carry_the_shipped_policies():
     import tomllib
 
     tree = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
-    assert tree["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"] == {"policies": "hybridinfer/policies"}
+    assert tree["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]["policies"] == "hybridinfer/policies"
