@@ -96,7 +96,7 @@ def find(spec: str, *, sha256: str | None = None) -> Model:
 @cache
 def catalogue() -> Mapping[str, Model]:
     """The models known by name, in the order of the file."""
-    text = resources.files(__package__).joinpath("catalogue.json").read_text("utf-8")
+    text = resources.files("hybridinfer.edge").joinpath("catalogue.json").read_text("utf-8")
     return {entry["id"]: _model(entry) for entry in json.loads(text)["models"]}
 
 

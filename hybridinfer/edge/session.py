@@ -217,7 +217,7 @@ def _open(conversion: Conversion, threads: int) -> onnxruntime.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors reach us as exceptions
     try:
         session: onnxruntime.InferenceSession = ort.InferenceSession(
             os.fspath(conversion.graph), options, providers=["CPUExecutionProvider"]
