@@ -7,6 +7,7 @@ router = Router.from_policy("policies/default.yaml", targets={"cloud": down})
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -172,9 +173,20 @@ def forbid_network() -> Iterator[list[str]]:
     """
     tried: list[str] = []
 
-    def refuse(_socket: socket.socket, address: Any) -> None:
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def refuse(one: socket.socket, address: Any) -> None:
+        if one.family == getattr(socket, "AF_UNIX", None):
+            connect(one, address)
+            return
         tried.append(str(address))
         raise ConnectionRefusedError("the network is forbidden here (hybridinfer.testing.forbid_network)")
+
+    def refuse_ex(one: socket.socket, address: Any) -> int:
+        if one.family == getattr(socket, "AF_UNIX", None):
+            return connect_ex(one, address)
+        tried.append(str(address))
+        return errno.ECONNREFUSED
 
     def no_names(host: Any, *_args: Any, **_options: Any) -> Any:
         tried.append(str(host))
@@ -182,7 +194,7 @@ def forbid_network() -> Iterator[list[str]]:
 
     with (
         patch.object(socket.socket, "connect", refuse),
-        patch.object(socket.socket, "connect_ex", refuse),
+        patch.object(socket.socket, "connect_ex", refuse_ex),
         patch.object(socket, "getaddrinfo", no_names),
     ):
         yield tried
