@@ -45,9 +45,6 @@ class Vault:
     def __repr__(self) -> str:
         return f"Vault({len(self._values)} placeholders)"
 
-    def __len__(self) -> int:
-        return len(self._values)
-
     def learn(self, text: str, findings: Iterable[Finding], *, as_json: bool = False) -> None:
         """Give every finding of `text` its placeholder, so that `mask` finds the values everywhere else too."""
         for finding in findings:
@@ -160,7 +157,7 @@ _EXACT = frozenset({"credential", "password", "private_key", "connection_string"
 
 
 def _form(number: int) -> str:
-    """0 -> '', 1 -> 'b', 2 -> 'c', ..., 26 -> 'ab': the letter of a surface form."""
+    """0 -> '', 1 -> 'b', 2 -> 'c', ..., 26 -> 'ba': the letter of a surface form."""
     letters = ""
     while number > 0:
         number, rest = divmod(number, 26)

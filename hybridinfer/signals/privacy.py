@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic import Field as Option
 
-from ..privacy.detectors import COMPANION, SCORES, Own, Scanner
+from ..privacy.detectors import COMPANION, SCORES, TYPES, Own, Scanner
 from ..privacy.fields import Field, fields, unscannable
 from .base import SignalResult, Standing
 
@@ -36,6 +36,14 @@ class PrivacyOptions(BaseModel):
     """Types that count as the highest score whatever their default."""
     public_types: frozenset[str] = frozenset()
     """Types that do not count at all."""
+
+    @field_validator("secret_types", "public_types")
+    @classmethod
+    def _known(cls, types: frozenset[str]) -> frozenset[str]:
+        if unknown := sorted(types - set(TYPES)):
+            raise ValueError(f"no such type: {', '.join(unknown)}; there are {', '.join(TYPES)}")
+        return types
+
     seconds: float = Option(default=2.0, gt=0)
     """Time for scanning one request; past it the rest counts as a hit."""
 
