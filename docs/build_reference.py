@@ -16,10 +16,11 @@ import textwrap
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, NoneType
 from typing import Any
 
 _MEMBERS = (FunctionType, classmethod, staticmethod, property, cached_property)
+_LITERAL = (str, int, float, tuple, NoneType)
 MARK = "<!-- Made by `make docs` from the docstrings; do not edit. -->\n\n"
 
 
@@ -139,10 +140,8 @@ def _signature(value: Any) -> str:
     except (TypeError, ValueError):
         return ""
     kept = [parameter for name, parameter in signature.parameters.items() if name not in ("self", "cls")]
-    kept = [
-        p.replace(default=inspect.Parameter.empty) if callable(p.default) and p.default is not p.empty else p
-        for p in kept
-    ]
+    # Objects have no stable form: a set's order, a function's address.
+    kept = [p if isinstance(p.default, _LITERAL) else p.replace(default=p.empty) for p in kept]
     return str(signature.replace(parameters=kept)).replace("'", "")
 
 

@@ -19,19 +19,22 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "ask": "Answer one prompt and say who answered.",
-    "explain": "Show what would happen to a prompt. Nothing is called.",
+    "explain": "Show what would happen to a prompt, and why. Nothing is called.",
     "policy": "Check, test and describe policies.",
     "models": "List, fetch, verify and remove local models.",
-    "privacy": "Scan and mask texts.",
+    "privacy": "Show what a text holds that is private.",
     "doctor": "Look at this machine's set-up and say what to change.",
     "demo": "See it work: about twenty prompts, then a staged outage.",
 }
-"""Every command and its line in the help. A command lives in the module of its name, as a function or an `app`."""
+"""Every command with its line in the list. Each lives in the module of its name, as a function or an `app`."""
 _GROUPS = frozenset({"policy", "models", "privacy", "usage"})
 
 
-def build() -> App:
-    """The command line as a cyclopts app. No command's module is imported yet."""
+def build(*, lines: bool = False) -> App:
+    """The command line as a cyclopts app. No command's module is imported yet.
+
+    `lines`: describe the commands by the lines above, for a list of them all; otherwise each describes itself.
+    """
     from cyclopts import App
 
     app = App(
@@ -39,21 +42,23 @@ def build() -> App:
         help="Decide, for every LLM request, whether a small model on this machine or a cloud answers it.",
         help_epilogue="HYBRIDINFER_POLICY names the policy, HYBRIDINFER_OFFLINE=1 forbids every download, "
         "HYBRIDINFER_DEBUG=1 shows tracebacks, NO_COLOR=1 removes colours.",
-        help_format="plaintext",  # markdown would cost every start 0.1 s
+        version_format="plaintext",  # markdown would cost it 0.1 s
         version=__version__,
         result_action="return_int_as_exit_code_else_zero",
         suppress_keyboard_interrupt=False,
     )
     for name, line in COMMANDS.items():
-        app.command(f"{__name__}.{name}:{'app' if name in _GROUPS else name}", name=name, help=line)
+        attribute = "app" if name in _GROUPS else name
+        app.command(f"{__name__}.{name}:{attribute}", name=name, help=line if lines else None)
     app.register_install_completion_command(help="Install completion for this shell.")
     return app
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (without the program's name; None: this process's) and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = int(build()(sys.argv[1:] if argv is None else argv))
+        code = int(build(lines=not COMMANDS.keys() & set(arguments[:1]))(arguments))
         sys.stdout.flush()  # a broken pipe shows here, not after the interpreter has gone
     except HybridinferError as error:
         if os.environ.get("HYBRIDINFER_DEBUG"):

@@ -33,6 +33,10 @@ def ask(
     The answer goes to stdout, one line about it to stderr. Exit code 0 when an answer came, a canned
     one included; 1 when none came.
 
+    --json prints {text, target, zone, rung, degraded, levels, rule, removed: [{target, because}], attempts:
+    [{target, number, code, seconds, input_tokens, output_tokens, cost_usd}], cost_usd, seconds}; text, target, zone
+    and rung are null when nobody answered. Money is a number of USD.
+
     Args:
         prompt: The prompt in quotes, or "-" for stdin.
         file: Read the prompt from this file.

@@ -43,7 +43,8 @@ def doctor(
 ) -> int:
     """Look at this machine's set-up and say what to change. Nothing is sent or fetched; keys are never shown.
 
-    Exit code 1 when something is at fault; notes alone are 0.
+    Exit code 1 when something is at fault; notes alone are 0. --json prints {ok, findings: [{about, status, what,
+    hint}]}, with the status ok, note or fault.
 
     Args:
         policy: The policy's file; otherwise it is looked for.

@@ -23,6 +23,9 @@ def explain(
 ) -> int:
     """Show what would happen to a prompt, and why. Nothing is called.
 
+    --json prints {levels, scores, because, rule, plan, removed: [{target, because}], estimated_cost_usd}; the
+    estimate is the most that the first target of the plan can cost.
+
     Args:
         prompt: The prompt in quotes, or "-" for stdin.
         file: Read the prompt from this file.
