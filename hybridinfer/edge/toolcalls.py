@@ -40,11 +40,14 @@ def opening(tool: str | None) -> str:
 
 
 class ToolCallParser:
-    """Splits streamed text into plain text and calls of the tools called `names`."""
+    """Splits streamed text into plain text and calls of the tools called `names`.
 
-    def __init__(self, names: Iterable[str]) -> None:
+    `begun` is what was put into the model's mouth, an `opening`: the text goes on from there.
+    """
+
+    def __init__(self, names: Iterable[str], *, begun: str = "") -> None:
         self._names = frozenset(names)
-        self._held = ""
+        self._held = begun
         self._fresh = True
         self._after_call = False
 

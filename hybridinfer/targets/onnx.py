@@ -92,8 +92,6 @@ class OnnxTarget:
         answer = _Answer(request)
         try:
             self._engine().submit(task)
-            for event in answer.begin():
-                yield event
             while True:
                 item = await items.get()
                 if isinstance(item, Exception):
@@ -172,17 +170,12 @@ class OnnxTarget:
 
 
 class _Answer:
-    """Turns pieces of text into events, tool calls included."""
+    """Turns pieces of text into events, tool calls included. Of a forced answer only the calls count."""
 
     def __init__(self, request: Request) -> None:
-        offered = _offered(request)
-        self._parser = ToolCallParser(tool.name for tool in offered) if offered else None
-        self._forced = _forced(request)
+        offered, self._forced = _offered(request), _forced(request)
+        self._parser = ToolCallParser((tool.name for tool in offered), begun=self._forced) if offered else None
         self._calls = 0
-
-    def begin(self) -> Iterator[TargetEvent]:
-        """What stands before the first piece: the forced beginning of a call."""
-        return self._events(self._parser.push(self._forced)) if self._parser and self._forced else iter(())
 
     def take(self, piece: Piece) -> Iterator[TargetEvent]:
         if self._parser is None:
@@ -205,7 +198,8 @@ class _Answer:
     def _events(self, items: Iterator[str | Call]) -> Iterator[TargetEvent]:
         for item in items:
             if isinstance(item, str):
-                yield TextDelta(text=item)
+                if not self._forced:
+                    yield TextDelta(text=item)
                 continue
             yield ToolCallDelta(
                 index=self._calls, id=f"call_{uuid.uuid4().hex[:24]}", name=item.name, arguments=item.arguments

@@ -67,8 +67,7 @@ def test_plain_text_is_not_held_back() -> None:
 @pytest.mark.parametrize("tool", ["f", 'a"b'])
 def test_an_opening_completes_to_a_call(tool: str) -> None:
     """What a forced answer begins with, and the rest that a model writes, are a valid call together."""
-    parser = ToolCallParser([tool])
-    assert list(parser.push(opening(tool))) == []
+    parser = ToolCallParser([tool], begun=opening(tool))
     assert [*parser.push(" {}}"), *parser.finish()] == [Call(name=tool, arguments="{}")]
-    items = [*ToolCallParser(["f"]).push(opening(None) + 'f", "arguments": {}}</tool_call>')]
+    items = [*ToolCallParser(["f"], begun=opening(None)).push('f", "arguments": {}}</tool_call>')]
     assert items == [Call(name="f", arguments=json.dumps({}))]

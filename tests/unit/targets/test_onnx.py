@@ -295,6 +295,13 @@ async def test_a_demanded_call_that_does_not_come_is_invalid_output(make: Any, m
     assert failed.code is Code.INVALID_OUTPUT
 
 
+async def test_logprobs_survive_tool_parsing(make: Any) -> None:
+    """Text is held back and released by the parser; each token is still told once."""
+    target = make(options={"tools": True})
+    *deltas, _ = await collect(target, ask(tools=(TOOL,), logprobs=True))
+    assert sum(len(delta.logprobs) for delta in deltas) == 8
+
+
 async def test_tool_choice_none_offers_no_tools(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And reads no calls."""
     written = '<tool_call>{"name": "f"}</tool_call>'
