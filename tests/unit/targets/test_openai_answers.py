@@ -154,6 +154,12 @@ def test_what_is_no_answer_fails(chunks, code):
     assert _failed(*chunks).code is code
 
 
+def test_why_an_answer_is_incomplete_is_told():
+    """A stream that was cut is told apart from a word that nobody knows."""
+    assert "without its finish_reason" in _failed(_chunk({"content": "a"})).because
+    assert "unknown reason" in _failed(_chunk({"content": "a"}, "abort")).because
+
+
 def test_why_nothing_was_said_is_told():
     """max_tokens spent on thinking is a different trouble from silence."""
     assert "max_tokens" in _failed(_chunk({}, "length")).because
