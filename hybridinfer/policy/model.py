@@ -128,13 +128,14 @@ class TargetBlock(Block):
         return self
 
     def _check_base_url(self, url: str) -> None:
+        no_url = fault("not a URL", "write it such as https://api.example.com/v1", at="base_url")
         try:
             parts = urlsplit(url)
             host = parts.hostname
         except ValueError:
-            host = None
+            raise no_url from None
         if not host:
-            raise fault("not a URL", "write it such as https://api.example.com/v1", at="base_url")
+            raise no_url
         if parts.username or parts.password:
             raise fault("a secret is never written into a policy", "use 'api_key: ${env:NAME}'", at="base_url")
         if self.kind in IN_PROCESS:

@@ -98,7 +98,12 @@ def _secrets(policy: Policy) -> Iterator[Fault]:
             if named or _KEY_TEXT.search(value):
                 yield Fault(way, "a secret is never written into a policy", hint)
     for name, target in policy.targets.items():
-        for key, value in (("kind", target.kind), ("model", target.model), ("text", target.text)):
+        for key, value in (
+            ("kind", target.kind),
+            ("model", target.model),
+            ("text", target.text),
+            ("base_url", target.base_url or ""),
+        ):
             if _KEY_TEXT.search(value):
                 yield Fault(("targets", name, key), "a secret is never written into a policy", hint)
 

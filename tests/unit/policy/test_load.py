@@ -11,7 +11,7 @@ from hybridinfer.errors import PolicyError
 from hybridinfer.policy import load as module
 from hybridinfer.policy import names
 from hybridinfer.policy.load import digest, load, load_with_source, loads, shipped, shipped_names
-from hybridinfer.policy.model import Policy
+from hybridinfer.policy.model import Policy, TargetBlock
 
 GOOD = """\
 version: 1
@@ -129,6 +129,12 @@ AT_TARGET = "{kind: openai, model: m}"
         (AT_TARGET, "{kind: openai, model: m, base_url: «'https://[x'}", "targets.cloud.base_url: not a URL; write it such as https://api.example.com/v1"),
         ("cloud: never", "cloud: never, zones: device", "p:7:5: boundaries[0]: a boundary has exactly one of cloud, zones, regions and targets; split it into several"),
         (", cloud: never", "", "p:7:5: boundaries[0]: a boundary has exactly one of cloud, zones, regions and targets; split it into several"),
+        (AT_TARGET, "{kind: openai, model: m, price: «{input: 1}}", "targets.cloud.price: a price names both 'input' and 'output'; add the other one, in USD per million tokens"),
+        ("model: m}", "model: m, replicas: «[{api_key: '${env:K}'}]}", "targets.local.replicas: kind onnx answers inside this process; leave out 'replicas'"),
+        ("", "budgets: [{name: b, usd: 1, per: day, time_zone: «Mars/Base}]\n", "budgets[0].time_zone: no such time zone; write its IANA name, such as Europe/Berlin"),
+        ("", "budgets: [{name: b, usd: «10000000, per: day}]\n", "budgets[0].usd: a budget is at most 9 million USD; books are exact up to there"),
+        ("", "budgets: [{name: b, usd: 1, per: request, pace: «even}]\n", "budgets[0].pace: only a calendar window has a pace; leave out 'pace'"),
+        ("", "budgets: [{name: b, usd: 1, per: day, window: rolling, pace: «even}]\n", "budgets[0].pace: only a calendar window has a pace; leave out 'pace'"),
         # names
         ("[local, cloud, sorry]", "[«lokal, cloud, sorry]", "unknown target 'lokal'; did you mean 'local'?"),
         ("[cloud, local, sorry]", "[cloud, local, «zzz]", "unknown target 'zzz'; there are local, cloud, sorry"),
@@ -177,6 +183,7 @@ def test_several_mistakes_are_reported_together_in_the_order_of_the_file():
         (AT_TARGET, "{kind: openai, model: m, options: {api_key: «THE-SECRET}}"),
         (AT_TARGET, "{kind: openai, model: m, options: {headers: {Authorization: «Bearer THE-SECRET-1234}}}"),
         (AT_TARGET, "{kind: openai, model: m, options: {x: [«sk-THE-SECRET-0123456789abcdef]}}"),
+        (AT_TARGET, "{kind: openai, model: m, base_url: «'https://x.example?k=sk-THE-SECRET-0123456789abcdef'}"),
         (AT_TARGET, "{kind: openai, model: «sk-THE-SECRET-0123456789abcdef}"),
         ("", "signals: {privacy: {levels: {a: 0}, options: {token: «THE-SECRET}}}\n"),
     ],
@@ -229,6 +236,13 @@ def test_durations(text, seconds):
     """Durations carry their unit and are seconds inside."""
     policy = loads(GOOD.replace(AT_TARGET, f"{{kind: openai, model: m, timeout: {text}}}"))
     assert policy.targets["cloud"].timeout == pytest.approx(seconds)
+
+
+def test_seconds_in_python():
+    """Code may give seconds as a float; a file may not."""
+    assert TargetBlock(kind="canned", text="x", timeout=1.5).timeout == 1.5
+    with pytest.raises(ValueError, match="more than zero"):
+        TargetBlock(kind="canned", text="x", timeout=-1.0)
 
 
 def test_money_is_exact():
