@@ -100,7 +100,7 @@ class AsyncRouter:
 
         Options: timeout (seconds, the whole deadline), max_tokens, temperature, top_p, top_k, seed, stop, tools,
         tool_choice, response_format, logprobs, metadata, user, extra_headers, privacy (a level: raises, never
-        lowers), budget_usd, tags, on_interrupt. An unknown option is a TypeError.
+        lowers), budget_usd, tags, safe_to_retry, on_interrupt. An unknown option is a TypeError.
 
         Raises a `RequestError` (with `.receipt`) when nobody answered.
         """

@@ -155,6 +155,8 @@ class Outcome:
     seconds: float = 0.0
     first_token_seconds: float | None = None
     error: BaseException | None = None
+    sent: bool = True
+    """False where it is certain that the target never saw the request."""
     opened: Any = None
     """The driver's own handle on a stream that has begun."""
 

@@ -46,7 +46,7 @@ def failure(receipt: Receipt, last: Outcome | None) -> RequestError:
 
 
 def _kind(receipt: Receipt) -> type[RequestError]:
-    codes = [attempt.code for attempt in receipt.attempts]
+    codes = [attempt.code for attempt in receipt.attempts if attempt.code is not Code.UNSAFE]
     if not codes:
         reasons = {removal.reason for removal in receipt.decision.removed} if receipt.decision else set[Reason]()
         if reasons & {Reason.CAPABILITY, Reason.CONTEXT}:

@@ -57,6 +57,7 @@ ALWAYS_FALL_THROUGH = frozenset(
         Code.OVER_BUDGET,
         Code.OVER_DEADLINE,
         Code.SATURATED,
+        Code.UNSAFE,
         Code.UNSUPPORTED,
     }
 )
@@ -76,6 +77,9 @@ MAYBE_PROCESSED = frozenset(
     }
 )
 """The target may have worked, so it may send a bill: settled with its usage, or with counted tokens."""
+
+ACTED = MAYBE_PROCESSED | {Code.UNAVAILABLE}
+"""After these a target may have acted on the request, unless it is certain that the request never left."""
 
 UNHEARD = frozenset({Code.TIMEOUT, Code.STALLED, Code.INTERRUPTED, Code.CANCELLED})
 """Where nothing came back nobody knows how far the target went: settled with the worst case."""
@@ -120,6 +124,7 @@ class _Run:
         self.attempts: list[Attempt] = []
         self.decision: Decision | None = None
         self.last: Outcome | None = None
+        self.acted = False  # a target may have acted on the request
         self.allowed = 0.0  # seconds that the latest call was given
         self.shown: tuple[str, Outcome] | None = None  # whose pieces the caller holds, and how that ended
 
@@ -130,7 +135,8 @@ class _Run:
         kept: tuple[str, Outcome] | None = None
         for position, target in enumerate(decision.plan):
             outcome = yield from self._target(target, until=self._until(position))
-            self.last = outcome
+            if outcome.code is not Code.UNSAFE:
+                self.last = outcome
             goes_on = self._fall_through(outcome.code, position)
             if outcome.code in ANSWERED:
                 if not goes_on:
@@ -192,7 +198,7 @@ class _Run:
             outcome = yield from self._attempt(target, number, until=until)
             if outcome.code in ANSWERED or (self.shown is not None and self.shown[0] == target):
                 return outcome
-            if outcome.code not in self.policy.resilience.retry_on:
+            if outcome.code not in self.policy.resilience.retry_on or self._must_not_repeat():
                 return outcome
             if retries is None:
                 retries = Retries(
@@ -213,6 +219,8 @@ class _Run:
         canned = runtime.infos[target].kind == "canned"
         if until <= runtime.clock() and not canned:
             return self._note(target, number, Outcome(code=Code.OVER_DEADLINE, because="no time left"))
+        if self._must_not_repeat() and not canned:
+            return self._note(target, number, Outcome(code=Code.UNSAFE, because="an earlier target may have acted"))
         because = self.planner.over_budget(target, spent=self._spent())
         if because:
             return self._note(target, number, Outcome(code=Code.OVER_BUDGET, because=because))
@@ -263,6 +271,9 @@ class _Run:
             raise
         return (yield from self._book(target, number, outcome, reservation, worst))
 
+    def _must_not_repeat(self) -> bool:
+        return self.acted and not self.request.safe_to_retry
+
     def _usual(self, target: str) -> float:
         """Seconds that an attempt has when nobody hurries."""
         return min(self.policy.targets[target].timeout, self.policy.resilience.deadline)
@@ -304,6 +315,7 @@ class _Run:
                 cost = max(cost, worst)
             usage = replace(usage, cost_usd=cost)
             outcome = replace(outcome, answer=replace(outcome.answer, usage=usage))
+        self.acted = self.acted or (outcome.sent and outcome.code in ACTED)
         self._note(target, number, outcome)  # first: a caller who leaves during the booking has it on the receipt
         if reservation is not None and usage is None:
             yield Release(reservation=reservation, seconds=self._patience())

@@ -152,6 +152,7 @@ class Opened:
                 status=error.status,
                 retry_after=error.retry_after,
                 retry=error.retry,
+                sent=error.sent,
                 error=error.__cause__ or error,
             )
         # A target that breaks its contract is a target that is broken; the type is enough, the text may hold content.

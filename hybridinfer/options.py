@@ -174,6 +174,7 @@ _OPTIONS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "privacy": ("privacy", _text),
     "budget_usd": ("budget_usd", _usd),
     "tags": ("tags", _pairs),
+    "safe_to_retry": ("safe_to_retry", _flag),
     "on_interrupt": ("on_interrupt", _interrupt),
 }
 """Option -> (field of `Request`, check). The order is that of the documentation."""

@@ -41,6 +41,7 @@ class Code(StrEnum):
     OVER_DEADLINE = "over_deadline"
     OVER_BUDGET = "over_budget"
     SATURATED = "saturated"  # our own queue or connection pool is full
+    UNSAFE = "unsafe"  # not tried: an earlier target may have acted on the request, and it must not act twice
     CANCELLED = "cancelled"  # the caller went away
 
 

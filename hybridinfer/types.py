@@ -141,6 +141,9 @@ class Request:
     """The caller's privacy label: raises the level, never lowers it."""
     budget_usd: Decimal | None = None
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    safe_to_retry: bool = True
+    """False: the request acts (tools on the vendor's side, say), so it is never sent again once a target may have
+    acted on it; a canned reply may still stand in."""
     on_interrupt: OnInterrupt | None = None
     """What a stream does when it dies after its first piece; None takes the policy's."""
 

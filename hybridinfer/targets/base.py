@@ -26,6 +26,7 @@ class TargetFailed(Exception):
         retry_after: float | None = None,
         retry: bool | None = None,
         usage: Usage | None = None,
+        sent: bool = True,
     ) -> None:
         super().__init__(f"{code}: {because}" if because else str(code))
         self.code = code
@@ -37,6 +38,8 @@ class TargetFailed(Exception):
         """The target's own word on retrying (x-should-retry, or False where it cannot help); None: by code."""
         self.usage = usage
         """What the failed attempt used, where the target told."""
+        self.sent = sent
+        """False where it is certain that the target never saw the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

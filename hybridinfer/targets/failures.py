@@ -187,7 +187,7 @@ def from_transport(error: BaseException | None, *, answering: bool) -> TargetFai
         case "ReadTimeout" | "WriteTimeout":
             return TargetFailed(Code.TIMEOUT, "no answer in time")
         case "ConnectTimeout":
-            return TargetFailed(Code.UNAVAILABLE, "no connection in time")
+            return TargetFailed(Code.UNAVAILABLE, "no connection in time", sent=False)
         case "LocalProtocolError" | "UnsupportedProtocol" | "InvalidURL":
             return unwritable()
         case "DecodingError":
@@ -196,11 +196,12 @@ def from_transport(error: BaseException | None, *, answering: bool) -> TargetFai
             return TargetFailed(Code.INTERRUPTED, "the connection broke within the answer")
     causes = list(_chain(error))
     if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return TargetFailed(Code.UNAVAILABLE, "the host's name has no address")
+        return TargetFailed(Code.UNAVAILABLE, "the host's name has no address", sent=False)
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return TargetFailed(Code.UNAVAILABLE, "no TLS connection: the certificate or protocol was not accepted")
+        because = "no TLS connection: the certificate or protocol was not accepted"
+        return TargetFailed(Code.UNAVAILABLE, because, sent=False)
     if name == "ConnectError":
-        return TargetFailed(Code.UNAVAILABLE, "the connection was refused")
+        return TargetFailed(Code.UNAVAILABLE, "the connection was refused", sent=False)
     return TargetFailed(Code.UNAVAILABLE, "the connection broke before the answer")
 
 

@@ -828,3 +828,32 @@ class TestStreams:
         """No piece was opened (a whole answer came instead): the streaming caller still gets it."""
         play = Play(Stage(), ok(), hold=False)
         assert [type(c) for c in play.commands] == [Score, Call, Deliver]
+
+
+class TestRequestsThatAct:
+    UNSAFE = replace(REQUEST, safe_to_retry=False)
+
+    @pytest.mark.parametrize("code", [Code.TIMEOUT, Code.INTERRUPTED, Code.UNAVAILABLE, Code.EMPTY])
+    def test_nothing_is_sent_again_after_a_target_may_have_acted(self, code):
+        """Neither retry nor fallback: only the canned reply, which sends nothing, may still stand in."""
+        play = Play(Stage(), bad(code), ok(), request=self.UNSAFE)
+        assert play.called == ["cloud", "sorry"]
+        assert play.codes[1:3] == [("other", 1, Code.UNSAFE), ("local", 1, Code.UNSAFE)]
+        assert play.receipt.target == "sorry"
+
+    @pytest.mark.parametrize("code", [Code.RATE_LIMITED, Code.UNAUTHORIZED, Code.SATURATED])
+    def test_a_refusal_before_processing_is_no_action(self, code):
+        """The next target may be asked: nobody has acted yet."""
+        stage = Stage(resilience={"retry_on": []})
+        assert Play(stage, bad(code), ok(), request=self.UNSAFE).called == ["cloud", "other"]
+
+    def test_a_connection_that_was_never_made_is_no_action(self):
+        """Refused connections are retried and fallen back on as ever."""
+        refused = bad(Code.UNAVAILABLE, sent=False)
+        assert Play(Stage(), refused, refused, ok(), request=self.UNSAFE).called == ["cloud", "cloud", "other"]
+
+    def test_without_a_canned_reply_the_first_failure_is_told(self):
+        """The error is that of the target that failed, not of the rungs that were left out."""
+        play = Play(Stage(use=("cloud", "other")), bad(Code.TIMEOUT), request=self.UNSAFE)
+        assert isinstance(play.error, APITimeoutError)
+        assert play.codes == [("cloud", 1, Code.TIMEOUT), ("other", 1, Code.UNSAFE)]
