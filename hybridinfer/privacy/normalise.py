@@ -10,9 +10,9 @@ import binascii
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from html import unescape
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from .finding import Finding
@@ -55,8 +55,7 @@ _SIGNS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(NamedTuple):
     """`text` as detectors see it. `offsets[i]` is the start of its character `i` in the given text; None: equal.
 
     `whole`: a finding anywhere covers all of the span (an encoded blob has no smaller parts).
@@ -143,7 +142,7 @@ def _plain(reading: Reading) -> Reading:
 
 def _worded(reading: Reading) -> Reading:
     words = long_words(reading.text)
-    return Reading(text=reading.text, offsets=reading.offsets, whole=reading.whole, words=words) if words else reading
+    return reading._replace(words=words) if words else reading
 
 
 @cache

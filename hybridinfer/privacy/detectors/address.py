@@ -51,41 +51,11 @@ _WITH_UNIT = re.compile(
     r"(?:suite|ste\.?|apt\.?|apartment|unit|flat|appartement|wohnung|piso|interno|lägenhet)\s?#?[0-9]{1,5}[A-Za-z]?(?!\w)",
     re.IGNORECASE,
 )
-_CUES = frozenset(
-    [
-        "address",
-        "addr",
-        "dirección",
-        "adresse",
-        "indirizzo",
-        "endereço",
-        "live",
-        "lives",
-        "lived",
-        "living",
-        "reside",
-        "resides",
-        "residing",
-        "located",
-        "based",
-        "ship",
-        "shipped",
-        "deliver",
-        "delivered",
-        "mail",
-        "mailed",
-        "return",
-        "sent",
-        "meet",
-        "off",
-        "up",
-        "moved",
-        "move",
-        "corner",
-        "office",
-        "taxi",
-    ]
-)
+_CUES = frozenset({
+    "address", "addr", "dirección", "adresse", "indirizzo", "endereço", "live", "lives", "lived", "living",
+    "reside", "resides", "residing", "located", "based", "ship", "shipped", "deliver", "delivered", "mail",
+    "mailed", "return", "sent", "meet", "off", "up", "moved", "move", "corner", "office", "taxi",
+})  # fmt: skip
 _LABEL = re.compile(
     r"\b(?:address|addr|dirección|adresse|indirizzo|endereço|li(?:ve|ves|ved|ving)|resid(?:e|es|ed|ing)|located|based|ship(?:ped)?|deliver(?:ed)?"
     r"|mail(?:ed)?|return|corner of(?: the)?|sent|meet(?: me| us)?|off|up|moved?|office is|taxi)\b['\"]?\s?[:=]?\s{0,6}(?:(?:is|are|at|on|to|in|it is)\s){0,2}[\"']?"
@@ -96,10 +66,12 @@ _LABELLED = re.compile(
     r"[0-9]{1,6}[A-Za-z]?,?\s(?:[0-9]{1,4}\s)?(?:[^\W\d_][\w'’.-]{0,24}[ ,]{1,2}){1,5}[0-9]{1,5}(?!\w)"
     r"|[A-ZÀ-Ý][\w'’.-]{1,24}(?:\s[A-ZÀ-Ý][\w'’.-]{1,24}){0,3}\s(?!(?:19|20)[0-9]{2}\b)[0-9]{1,5}[A-Za-z]?(?=[,.;]?(?:\s|$))"
 )
-_NUMBER = re.compile(r"[0-9](?<![\w.$€£-][0-9])[0-9]{0,5}(?![0-9])")
-_STREET_FOLLOWS = re.compile(r"[0-9]{1,6}(?:-[0-9]{1,4})?[A-Za-z]{0,6},?\s{1,3}(?:bis\s|ter\s)?([^\W_][^\W_]*)")
+_NUMBER = re.compile(r"[0-9](?<![\w.$€£-][0-9])[0-9]{0,5}(?![0-9])(?=[A-Za-z]{0,6}[,.;:)\"']?(?:\s|$)|-[0-9])")
+_STREET_FOLLOWS = re.compile(
+    r"[0-9]{1,6}(?:-[0-9]{1,4})?[A-Za-z]{0,6},?\s{1,3}(?:bis\s|ter\s|[0-9]{1,4}\s)?([^\W\d_]+)"
+)
 _WORD = re.compile(r"[^\W\d_]+")
-_AFTER, _BEFORE, _LEAD = 90, 60, 70
+_AFTER, _BEFORE, _LEAD = 90, 60, 50
 """How far a street may stand from its number, in characters."""
 _STREETS = frozenset(_KINDS.lower().split("|"))
 _FRENCH_STREETS = frozenset({
@@ -109,6 +81,10 @@ _FRENCH_STREETS = frozenset({
 _UNITS = frozenset(
     {"suite", "ste", "apt", "apartment", "unit", "flat", "appartement", "wohnung", "piso", "interno", "lägenhet"}
 )
+_UNIT_HINTS = (
+    "suite ", "ste ", "ste.", "apt ", "apt.", "apartment ", "unit ", "flat ", "appartement ", "wohnung ", "piso ",
+    "interno ", "lägenhet ",
+)  # fmt: skip
 _HEADS = frozenset({
     "calle", "c", "avda", "avenida", "plaza", "paseo", "carrer", "rua", "rúa", "travessa", "praça", "via",
     "viale", "corso", "piazza", "largo", "rue", "avenue", "av", "boulevard", "allée", "chemin", "quai", "ul",
@@ -127,7 +103,7 @@ def detect(view: View) -> Iterator[Finding]:
     if not view.has_digit:
         return
     text, end = view.text, 0
-    has_unit = any(unit in view.lower for unit in _UNITS)
+    has_unit = any(unit in view.lower for unit in _UNIT_HINTS)
     for number in _NUMBER.finditer(text):
         start = number.start()
         if start < end:
@@ -149,7 +125,7 @@ def _after(text: str, start: int, *, has_unit: bool) -> re.Match[str] | None:
     if follows is None:
         return None
     first = follows[1]
-    if not (has_unit or first[0].isupper() or first[0].isdecimal() or first in _FRENCH_STREETS):
+    if not (has_unit or first[0].isupper() or first in _FRENCH_STREETS):
         return None
     words = {word.lower() for word in _WORD.findall(text, start, start + _AFTER)}
     match = None
@@ -165,8 +141,7 @@ def _after(text: str, start: int, *, has_unit: bool) -> re.Match[str] | None:
 def _labelled(view: View, start: int) -> re.Match[str] | None:
     """`lives at 31 Al Bakri`, `address: Bygget 64`: weaker forms, told by the words before them."""
     lead = max(0, start - _LEAD)
-    words = view.lower[lead:start].replace(":", " ").split()
-    if _CUES.isdisjoint(words):
+    if _CUES.isdisjoint(view.lower[lead:start].replace(":", " ").split()):
         return None
     for cue in _LABEL.finditer(view.lower, lead, start):
         match = _LABELLED.match(view.text, cue.end())

@@ -14,6 +14,10 @@ _CUES = (
     "data de nascimento", "nascido", "nascida", "geboortedatum", "data urodzenia", "urodzon", "födelsedatum", "fødselsdato",
     "出生日期", "生年月日",
 )  # fmt: skip
+_STEMS = (
+    "birth", "dob", "d.o.b", "born", "geb", "naiss", "né", "nac", "nasc", "nato il", "nata il", "urodz", "föd", "fød", "生",
+)  # fmt: skip
+"""One of them is in every cue."""
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|ene|abr|ago|dic|fév|avr|mai|juin|juil|août|déc|mär|okt|dez|gen|mag|giu|lug|set|ott)[a-zéûä]{0,9}\.?"
 _DATE = re.compile(
     r"[^\n\w]{0,6}(?:(?:is|was|on|le|el|il|am|em|the)\b[^\n\w]{1,4}){0,3}"
@@ -22,13 +26,12 @@ _DATE = re.compile(
     rf"|{_MONTH} [0-9]{{1,2}}(?:st|nd|rd|th)?,? [0-9]{{4}}"
     r"|[0-9]{4}年[0-9]{1,2}月[0-9]{1,2}日)"
 )
-
 _YEAR = re.compile(r"[0-9](?:[0-9]{3}|[-/.][0-9])")
 
 
 def detect(view: View) -> Iterator[Finding]:
     """Full dates after a word for birth."""
-    if _YEAR.search(view.text) is None:
+    if _YEAR.search(view.text) is None or not any(stem in view.lower for stem in _STEMS):
         return
     for cue in _CUES:
         if cue not in view.flat:

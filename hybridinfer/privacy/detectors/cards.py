@@ -34,7 +34,7 @@ _ISSUER = re.compile(r"[3-6]|2[2-7]|1800|2131")
 
 def detect(view: View) -> Iterator[Finding]:
     """Card numbers by checksum, and by a word for card beside them."""
-    if not view.has_digit:
+    if not view.near:
         return
     for run in _RUN.finditer(view.text):
         cue = view.before(run.start(), _CUE)

@@ -32,11 +32,12 @@ _REMOTES = frozenset({"git", "hg", "svn"})
 def detect(view: View) -> Iterator[Finding]:
     """E-mail addresses, but for placeholders at the domains reserved for examples (RFC 2606)."""
     if "@" in view.text:
+        has_url = "://" in view.text
         for domain in _DOMAIN.finditer(view.text):
             local = _LOCAL.search(view.text, max(0, domain.start() - 64), domain.start())
             if local is None or not any(map(str.isalnum, local[0])):
                 continue
-            if _USER_OF_URL.search(view.text, max(0, local.start() - 100), local.start()):
+            if has_url and _USER_OF_URL.search(view.text, max(0, local.start() - 100), local.start()):
                 continue
             if not _is_placeholder(local[0].lower(), domain[0][1:].lower()):
                 start = local.start() + len(local[0]) - len(local[0].lstrip(".'-%"))

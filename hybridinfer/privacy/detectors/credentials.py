@@ -53,10 +53,9 @@ def detect(view: View) -> Iterator[Finding]:
     if not view.token_spans:
         return
     formats, labelled = _rules()
-    for rule in formats:
-        if any(keyword in view.tokens for keyword in rule.keywords):
-            for match in _compiled(rule.pattern).finditer(view.text):
-                yield from _judge(match, rule.name, rule.entropy)
+    for rule in dict.fromkeys([rule for keyword, rule in formats if keyword in view.tokens]):
+        for match in _compiled(rule.pattern).finditer(view.text):
+            yield from _judge(match, rule.name, rule.entropy)
     for word, value in labelled:
         if word in view.tokens:
             for match in _compiled(f"(?i){re.escape(word)}{_ASSIGN}({value})").finditer(view.text):
@@ -80,14 +79,15 @@ def _judge(match: re.Match[str], name: str, least: float) -> Iterator[Finding]:
 
 
 @cache
-def _rules() -> tuple[tuple[Format, ...], tuple[tuple[str, str], ...]]:
+def _rules() -> tuple[tuple[tuple[str, Format], ...], tuple[tuple[str, str], ...]]:
+    """Keyword and format, for every keyword; and vendor's name and value."""
     data = tomllib.loads(files(__package__).joinpath("vendors.toml").read_text("utf-8"))
     formats = [
         Format(rule["name"], tuple(rule["keywords"]), rule["pattern"], rule.get("entropy", 2.0))
         for rule in data["format"]
     ]
     formats += (Format(*extra) for extra in _EXTRA)
-    return tuple(formats), tuple(data["labelled"].items())
+    return tuple((keyword, rule) for rule in formats for keyword in rule.keywords), tuple(data["labelled"].items())
 
 
 @cache

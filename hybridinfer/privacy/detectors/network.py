@@ -16,6 +16,7 @@ _IPV6 = re.compile(
 _MAC = re.compile(
     r"[0-9a-fA-F](?<![\w:.-].)[0-9a-fA-F](?:([:-])[0-9a-fA-F]{2}(?:\1[0-9a-fA-F]{2}){4}|[0-9a-fA-F]{2}\.[0-9a-fA-F]{4}\.[0-9a-fA-F]{4})(?![\w:-])"
 )
+_QUADS = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}")
 _COLONS = re.compile(r":[0-9a-fA-F]{0,4}:[0-9a-fA-F:]")
 _HYPHENS = re.compile(r"-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-")
 _DOTS = re.compile(r"\.[0-9a-fA-F]{4}\.")
@@ -46,7 +47,7 @@ def detect(view: View) -> Iterator[Finding]:
     """Public addresses of machines, hardware addresses and exact coordinates."""
     if not view.has_digit:
         return
-    if view.text.count(".") >= 3:
+    if _QUADS.search(view.text):
         for match in _IPV4.finditer(view.text):
             if _is_public(match[0]) and not _is_version(view, match):
                 yield _finding("ip_address", match, "format", 0.85)

@@ -39,7 +39,7 @@ class View:
         spans: list[tuple[int, int]] = []
         at = 0
         for word in self._words:
-            if _KEYLIKE.search(word):
+            if _is_keylike(word):
                 start = self.text.find(word, at)
                 at = start + len(word)
                 spans.append((start, at))
@@ -109,7 +109,7 @@ _LONG_NUMBER = re.compile(
     r"[0-9](?<![0-9].)(?:(?:[A-Za-z*•]{0,3}[ ./()-]{0,3}[A-Za-z]{0,3}[0-9]){4,24}|[0-9]{3}[A-Z](?![A-Za-z0-9]))"
 )
 _NEAR = 80
-_KEYLIKE = re.compile(r"(?=[A-Za-z_+/=~-]{0,60}[0-9])[A-Za-z0-9_+/=~-]{14}|[A-Za-z0-9_-]{30}")
+_RUN = re.compile(r"[A-Za-z0-9_+/=~-]{14,}")
 _CODE = re.compile(r"[0-9](?<=[A-Z].)[0-9]{3}[A-Z]")
 _CODE = re.compile(r"[0-9](?<![0-9].)(?<![0-9][.,-].)")
 _HEAD = 6
@@ -117,6 +117,10 @@ _HEAD = 6
 _NUMBER = re.compile(
     r"[+(0-9](?<![\w.,$€£][+(0-9])(?<![0-9]-.)(?:(?<=[+(])\(?[0-9]|)(?:[ .\-()/]{0,3}[0-9]){6,20}(?!\w|[.,][0-9])"
 )
+
+
+def _is_keylike(word: str) -> bool:
+    return any(len(run) >= 30 or _DIGIT.search(run) for run in _RUN.findall(word))
 
 
 def _lower(char: str) -> str:
