@@ -18,8 +18,8 @@ from hybridinfer.policy.load import load, loads, shipped
 MUTANTS: list[tuple[str, str, str]] = [
     # a boundary is lost
     ("minimal", "  - {name: private-stays-here, .*\n", ""),
-    ("default", "  - {name: secrets-stay-here, .*\n", ""),
-    ("default", "  - {name: personal-data-leaves-masked, .*\n", ""),
+    ("default", "  - {name: private-stays-here, .*\n", ""),
+    ("default", r"privacy: \[personal, secret\]", "privacy: secret"),
     ("privacy-first", "  - {name: people-stay-in-the-house, .*\n", ""),
     ("privacy-first", "  - {name: secrets-stay-on-the-desk, .*\n", ""),
     ("privacy-first", "  - {name: patient-files-stay-in-the-house, .*\n", ""),
@@ -35,8 +35,8 @@ MUTANTS: list[tuple[str, str, str]] = [
     ("regulated", "  - {name: auditors-use-own-servers, .*\n", ""),
     # a boundary is weakened
     ("minimal", r"privacy: \[personal, secret\]", "privacy: secret"),
-    ("default", "privacy: secret}, cloud: never", "privacy: secret}, cloud: masked"),
-    ("default", "when: {privacy: secret}, cloud", "when: {complexity: high}, cloud"),
+    ("default", "cloud: never", "cloud: masked"),
+    ("default", r"when: {privacy: \[personal, secret\]}, cloud", "when: {complexity: high}, cloud"),
     ("privacy-first", r"needs: \[files, vision\]", "needs: vision"),
     ("privacy-first", "source: patient-file}}, zones", "source: patient_file}}, zones"),
     ("cost-saver", "plan: trial}}, cloud", "plan: trail}}, cloud"),
@@ -56,7 +56,7 @@ MUTANTS: list[tuple[str, str, str]] = [
     # a rule is shadowed, lost or in the wrong order
     ("minimal", "name: easy, when: {complexity: low}", "name: easy"),
     ("default", "rules:\n", "rules:\n  - {name: new, use: [small, fast, strong, sorry]}\n"),
-    ("default", "  - {name: sensitive, .*\n", ""),
+    ("default", "  - {name: money-is-spent, .*\n", ""),
     ("default", r"use: \[strong, fast, small, sorry\]", "use: [fast, strong, small, sorry]"),
     ("cost-saver", "(  - {name: spent, .*\n)((?:  - .*\n)+)", r"\2\1"),
     ("privacy-first", r"  - {name: everything-else, .*\n", ""),
