@@ -147,7 +147,7 @@ class Book:
         self._patience = int(max(_SHORTEST_HOLD, 2 * longest))
 
     async def standing(self, tags: Mapping[str, str]) -> Standing:
-        """The budget with the largest share in use; `known=False` where the store cannot be reached."""
+        """The budget that presses most (see `Account.pressure`); `known=False` where the store cannot be reached."""
         if not self._windows:
             return Standing()
         accounts = self._accounts(tags, self._clock())
@@ -155,10 +155,9 @@ class Book:
             used = await self._store.used(accounts)
         except LedgerDown:
             return Standing(used=1.0, budget=accounts[0].budget, known=False)
-        share, budget = max(
-            (amount / account.limit, account.budget) for amount, account in zip(used, accounts, strict=True)
-        )
-        return Standing(used=min(share, 1.0), budget=budget)
+        pressures = [(account.pressure(amount), account.budget) for account, amount in zip(accounts, used, strict=True)]
+        pressure, budget = max(pressures)
+        return Standing(used=pressure, budget=budget)
 
     async def reserve(self, *, receipt_id: str, target: str, usd: Decimal, tags: Mapping[str, str]) -> Reservation:
         """See `Ledger.reserve`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
 from ..types import Standing
+from .allowance import Allowance, allowed
 from .book import Ledger, LedgerDown, OverBudget, Reservation
 from .ledger_memory import MemoryLedger
 
@@ -66,15 +67,16 @@ def open_ledger(policy: Policy, path: str | Path | None = None, *, environ: Mapp
 
     Without window budgets a `NullLedger`. Otherwise what `path`, or else HYBRIDINFER_LEDGER, says: a file, a URL
     (`memory:`, `redis://...`, `rediss://...`, `unix://...`, or a scheme that an installed package registers);
-    without either, a file in the user's state directory. Raises ConfigurationError for an unknown scheme.
+    without either, a file in the user's state directory. Where every budget says `on_ledger_down`, an `Allowance` is
+    laid around it. Raises ConfigurationError for an unknown scheme.
     """
     if all(block.per == "request" for block in policy.budgets):
         return NullLedger()
     place = path or (os.environ if environ is None else environ).get(ENVIRONMENT) or default_path()
     scheme = None if isinstance(place, Path) else _URL.match(place)
-    if scheme is None:
-        return _sqlite(policy, str(place))
-    return _factory(scheme[1])(policy, str(place))
+    ledger = _sqlite(policy, str(place)) if scheme is None else _factory(scheme[1])(policy, str(place))
+    usd = allowed(policy)
+    return Allowance(ledger, usd) if usd else ledger
 
 
 def default_path() -> Path:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ModelInfo
+    from genai_prices.types import ModelInfo, ModelPrice
 
     from ..policy.model import TargetBlock
 
@@ -124,10 +124,16 @@ def _listed(block: TargetBlock) -> Listed | None:
         provider, model = _price_list().find_provider_model(block.model, None, vendor, block.base_url)
     except LookupError:
         return None
+    if not any(from_vendor(price) for price in _prices(model)):
+        return None  # on the list without a price, which does not mean for nothing
     # A model that the vendor resells carries tariffs of the vendor who made it: they do not apply here.
     resold = not any(model is own for own in provider.models)
     asked = {key: str(block.options[key]) for key in _OPTIONS if key in block.options}
     return Listed(model, {} if resold else asked)
+
+
+def _prices(model: ModelInfo) -> list[ModelPrice]:
+    return [one.prices for one in model.prices] if isinstance(model.prices, list) else [model.prices]
 
 
 def _vendor_bills(block: TargetBlock) -> bool:

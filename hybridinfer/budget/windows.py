@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800, "month": 2_592_000}
 _BUCKETS = 60
+_LEEWAY = 0.02  # of the limit: what a paced budget may be used ahead of the clock, and where it may end
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,18 @@ class Account:
     """When the current bucket no longer counts, in seconds since the epoch."""
     even: bool = False
     """The budget is paced: it is compared with the share of its window that has passed."""
+
+    def pressure(self, used: int) -> float:
+        """How urgent it is to save, 0..1, with `used` nano-dollars in use.
+
+        Unpaced: the share of the limit in use. Paced: use may run along a straight line from 2% of the limit at the
+        window's start to all of it at its end; on or above the line 1, two percent of the limit below it 0.
+        """
+        share = used / self.limit
+        if self.even and share < 1:
+            line = _LEEWAY + (1 - _LEEWAY) * self.share
+            share = 1 - (line - share) / _LEEWAY
+        return min(max(share, 0.0), 1.0)
 
 
 class Window:

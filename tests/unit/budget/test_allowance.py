@@ -1,0 +1,123 @@
+"""What a policy may allow while its ledger cannot be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from hybridinfer.budget.allowance import Allowance, allowed
+from hybridinfer.budget.book import LedgerDown, OverBudget, Reservation
+from hybridinfer.budget.contract import DAY, TEAM, policy_with
+from hybridinfer.budget.ledger import MemoryLedger, open_ledger
+from hybridinfer.types import Standing
+
+HALF = {"on_ledger_down": {"allow_up_to": 0.5}}
+
+
+class Fragile(MemoryLedger):
+    """A ledger that can be switched off."""
+
+    down = False
+
+    async def standing(self, tags: Mapping[str, str]) -> Standing:
+        return Standing(used=1.0, budget="day", known=False) if self.down else await super().standing(tags)
+
+    async def reserve(self, **about: Any) -> Reservation:
+        self._check()
+        return await super().reserve(**about)
+
+    async def settle(self, reservation: Reservation, usd: Decimal, *, estimated: bool = False) -> None:
+        self._check()
+        await super().settle(reservation, usd, estimated=estimated)
+
+    def _check(self) -> None:
+        if self.down:
+            raise LedgerDown("off")
+
+
+@pytest.fixture
+def fragile() -> Fragile:
+    return Fragile(policy_with(DAY))
+
+
+@pytest.fixture
+def ledger(fragile: Fragile) -> Allowance:
+    return Allowance(fragile, Decimal("0.5"))
+
+
+def reserve(ledger: Allowance, usd: str) -> Any:
+    return ledger.reserve(receipt_id="r", target="t", usd=Decimal(usd), tags={})
+
+
+def test_every_budget_must_allow_it() -> None:
+    """The smallest sum counts, and one budget that allows nothing is enough to allow nothing."""
+    assert allowed(policy_with({**DAY, **HALF}, {**TEAM, "on_ledger_down": {"allow_up_to": 0.2}})) == Decimal("0.2")
+    assert allowed(policy_with({**DAY, **HALF}, TEAM)) == 0
+    assert allowed(policy_with({**DAY, **HALF}, {"name": "one", "usd": 1, "per": "request"})) == Decimal("0.5")
+    assert isinstance(open_ledger(policy_with({**DAY, **HALF}), "memory:"), Allowance)
+    assert isinstance(open_ledger(policy_with({**DAY, **HALF}, TEAM), "memory:"), MemoryLedger)
+
+
+@pytest.mark.anyio
+async def test_a_ledger_in_reach_is_used_as_it_is(ledger: Allowance, fragile: Fragile) -> None:
+    """Without an outage the allowance is not there."""
+    await ledger.settle(await reserve(ledger, "0.9"), Decimal("0.25"))
+    await ledger.release(await reserve(ledger, "0.5"))
+    assert (await ledger.standing({})).used == (await fragile.standing({})).used == 0.25
+    with pytest.raises(OverBudget, match="'day'"):
+        await reserve(ledger, "0.9")
+    await ledger.aclose()
+
+
+@pytest.mark.anyio
+async def test_an_outage_has_its_own_limit(ledger: Allowance, fragile: Fragile) -> None:
+    """Up to the allowance calls are granted, open and spent ones counted; then the refusal says why."""
+    fragile.down = True
+    one, two = await reserve(ledger, "0.3"), await reserve(ledger, "0.2")
+    with pytest.raises(OverBudget, match=r"0(\.0)? USD are left"):
+        await reserve(ledger, "0.000000001")
+    await ledger.release(one)
+    await ledger.settle(two, Decimal("0.1"))
+    standing = await ledger.standing({})
+    assert (standing.known, standing.used) == (True, 0.2)
+    await reserve(ledger, "0.4")
+
+
+@pytest.mark.anyio
+async def test_what_an_outage_cost_is_booked_afterwards(ledger: Allowance, fragile: Fragile) -> None:
+    """When the ledger is back the money is in its book, once, and the allowance is whole again."""
+    fragile.down = True
+    one = await reserve(ledger, "0.5")
+    await ledger.settle(one, Decimal("0.5"))
+    await ledger.settle(one, Decimal("0.5"))
+    with pytest.raises(OverBudget):
+        await reserve(ledger, "0.25")
+    fragile.down = False
+    await reserve(ledger, "0.25")
+    assert (await fragile.standing({})).used == 0.75
+    fragile.down = True
+    await reserve(ledger, "0.5")
+
+
+@pytest.mark.anyio
+async def test_closing_books_what_is_owed(ledger: Allowance, fragile: Fragile) -> None:
+    """A program that ends right after the outage leaves no debt behind."""
+    fragile.down = True
+    await ledger.settle(await reserve(ledger, "0.5"), Decimal("0.25"))
+    fragile.down = False
+    await ledger.aclose()
+    assert (await fragile.standing({})).used == 0.25
+
+
+@pytest.mark.anyio
+async def test_a_debt_that_cannot_be_booked_is_told(
+    ledger: Allowance, fragile: Fragile, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Closing during the outage says in the log what is missing in the book."""
+    fragile.down = True
+    await ledger.settle(await reserve(ledger, "0.5"), Decimal("0.25"))
+    await ledger.aclose()
+    assert "0.25 USD were spent during an outage" in caplog.text
