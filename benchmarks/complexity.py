@@ -72,7 +72,7 @@ def _leave_one_out(data: routing_data.Outcomes) -> np.ndarray:
     scores = np.zeros(len(failed))
     for family in sorted(set(data.family.tolist())):
         held = data.family == family
-        scores[held] = train_complexity.fit(x[~held], failed[~held], data.family[~held]).predict(x[held])
+        scores[held] = train_complexity.fit(x[~held], failed[~held]).predict(x[held])
     return scores
 
 

@@ -1,6 +1,6 @@
 """How likely a small model is to fail at the request: a linear model, trained on recorded outcomes.
 
-The score comes from the *last user turn*: twenty features (`features.py`) times the weights of
+The score comes from the *last user turn*: sixty features (`features.py`) times the weights of
 `complexity.json`, which `python -m benchmarks.train_complexity` makes from recorded successes and failures
 of small models. A short follow-up inherits most of what the turns before it asked. What single prompts
 cannot teach (tools, a schema, a long context, pictures) adds the documented, hand-set points of `Context`.
@@ -19,7 +19,8 @@ from importlib import resources
 from ..policy.model import SignalBlock
 from ..types import File, Image, Request, Text, ToolCall, ToolResult
 from .base import SignalResult, Standing
-from .features import FEATURES, SAMPLE, features
+from .features import GROUPS, NAMES, SAMPLE, Group, features
+from .lexicon import ASKS
 
 
 class ComplexitySignal:
@@ -51,7 +52,7 @@ class ComplexitySignal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scorer:
-    """The trained weights, in the order of `FEATURES`."""
+    """The trained weights, in the order of `features.NAMES`."""
 
     intercept: float
     """Expected failure of a small model on the average training prompt, 0..1."""
@@ -65,13 +66,16 @@ class Scorer:
 
     def judge(self, text: str) -> tuple[float, tuple[str, ...]]:
         """Expected failure of a small model at `text` (a linear estimate, so a little beyond 0..1), and why."""
-        shares = self.contributions(features(text))
-        order = sorted(range(len(shares)), key=lambda index: -abs(shares[index]))[:_REASONS]
-        reasons = tuple(
-            f"{FEATURES[index].more if shares[index] * self.weights[index] > 0 else FEATURES[index].less} ({shares[index]:+.2f})"
-            for index in order
-            if abs(shares[index]) >= _WORTH_SAYING
-        )
+        values = features(text)
+        shares = self.contributions(values)
+        sums: list[tuple[float, str]] = []
+        start = 0
+        for group in GROUPS:
+            stop = start + len(group.features)
+            sums.append((sum(shares[start:stop]), _phrase(group, values[start:stop], self.means[start])))
+            start = stop
+        sums.sort(key=lambda item: -abs(item[0]))
+        reasons = tuple(f"{why} ({share:+.2f})" for share, why in sums[:_REASONS] if abs(share) >= _WORTH_SAYING)
         return self.intercept + sum(shares), reasons
 
     def contributions(self, values: Sequence[float | None]) -> list[float]:
@@ -96,7 +100,7 @@ def parse(text: str) -> Scorer:
     """A scorer from the JSON that the training command writes. Raises ValueError where its features are not ours."""
     tree = json.loads(text)
     table: Mapping[str, Mapping[str, float]] = tree["features"]
-    if list(table) != [feature.name for feature in FEATURES]:
+    if tuple(table) != NAMES:
         raise ValueError(
             "complexity.json has other features than features.py; train again: python -m benchmarks.train_complexity"
         )
@@ -111,8 +115,9 @@ def parse(text: str) -> Scorer:
 
 
 # Points for what single prompts cannot teach. Set by hand: the recorded outcomes hold one user turn each, so
-# nothing here is learned. Each is small beside the spread of the learned part (about 0.4 between everyday
-# and hard prompts), and each only ever adds.
+# nothing here is learned, and a single turn below some hundred characters, without tools, schema and pictures,
+# keeps its rank. Each is small beside the spread of the learned part (0.5 between the easiest and the hardest
+# twentieth of the training prompts), and each only ever adds.
 TOOLS, TOOLS_DOUBLED = 0.06, 0.02
 """For having to choose a tool and fill in its arguments, and for every doubling of their number."""
 SCHEMA = 0.04
@@ -127,6 +132,14 @@ FOLLOW_UP, FOLLOW_UP_CHARS = 0.8, 200
 _REASONS = 3
 _WORTH_SAYING = 0.01
 _CLIP = 3.0
+
+
+def _phrase(group: Group, values: Sequence[float | None], mean: float) -> str:
+    """The group in plain words: the words asked, or more or less of its leading feature than the average."""
+    if group is GROUPS[-1]:
+        asked = [word for word, value in zip(ASKS, values, strict=True) if value]
+        return f"{group.more} {', '.join(asked)}" if asked else group.less
+    return group.more if (mean if values[0] is None else values[0]) > mean else group.less
 
 
 def _inherit(points: float, turn: str, earlier: float) -> tuple[float, tuple[str, ...]]:

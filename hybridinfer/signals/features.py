@@ -1,4 +1,4 @@
-"""What the complexity scorer sees of a text: lengths, shape, notation and word classes. No model, no language guess.
+"""What the complexity scorer sees of a text: sixty numbers of its length, wording, notation and opening words.
 
 `features` gives one number per name in `NAMES`. A feature that means nothing for a text (the share of rare
 English words in a Chinese one) is None, and counts as average.
@@ -10,104 +10,120 @@ import math
 import re
 from typing import NamedTuple
 
-from .lexicon import CLASSES, COMMON, SUBSTRINGS, WORDS, WordClass
+from .lexicon import ASKS, COMMON, CUE_PAIRS, CUES, NEGATIONS, SUBSTRINGS, TRANSLATIONS
 
 SAMPLE = 12_000
 """Characters looked at. Of a longer text, this many: half from its head, a quarter each from middle and tail."""
 
 
-class Feature(NamedTuple):
-    """A feature's name, and how to call it in plain words when it is above and below the average."""
+class Group(NamedTuple):
+    """Features that say the same in several ways; the scorer explains itself by their sum.
 
-    name: str
+    The first feature leads: `more` is the group in plain words where that is above the average, `less` below.
+    Only the last group is called by the words that were found.
+    """
+
     more: str
     less: str
+    features: tuple[str, ...]
 
 
-FEATURES: tuple[Feature, ...] = (
-    Feature("log_length", "a long question", "a short question"),
-    # vocabulary
-    Feature("word_length", "long words", "short words"),
-    Feature("distinct_words", "a varied vocabulary", "a repetitive vocabulary"),
-    # numbers and notation
-    Feature("log_numbers", "many numbers", "few numbers"),
-    Feature("longest_number", "large numbers", "no large numbers"),
-    Feature("digits", "mostly digits", "few digits"),
-    Feature("log_maths", "mathematical signs", "few mathematical signs"),
-    Feature("log_latex", "LaTeX notation", "no LaTeX notation"),
-    Feature("log_code", "code", "no code"),
-    Feature("brackets", "many brackets", "few brackets"),
-    Feature("choices", "lettered choices", "no choices to pick from"),
-    # cues of reasoning, anywhere in the text
-    Feature("log_cues", "steps, quantities and conditions", "few steps, quantities and conditions"),
-    Feature("log_demands", "strict demands", "no strict demands"),
-    # what is asked, by the opening and the closing words
-    Feature("asks_fact", "asks who, what, when or where", "does not ask who, what, when or where"),
-    Feature("asks_reason", "asks why or how", "does not ask why or how"),
-    Feature("asks_prove", "asks for a proof or derivation", "asks for no proof"),
-    Feature("asks_compute", "asks for a calculation", "asks for no calculation"),
-    Feature("asks_create", "asks to write something", "asks to write nothing"),
-    Feature("asks_design", "asks for a design or plan", "asks for no design"),
-    Feature("asks_analyse", "asks for a comparison or judgement", "asks for no comparison"),
-    Feature("asks_transform", "works on text that is given", "works on no given text"),
-)
-NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
+GROUPS: tuple[Group, ...] = (
+    Group("a long prompt", "a short prompt", (
+        "log_characters", "log_words", "log_stem_characters", "log_lines", "log_sentences", "words_per_sentence",
+    )),
+    Group("uncommon words", "common words", ("rare_words", "distinct_words")),
+    Group("long words", "short words", ("long_words", "word_length")),
+    Group("many capitalised words", "few capitalised words", ("capitalised_words",)),
+    Group("many numbers", "few numbers", ("log_numbers", "numbers_per_word", "longest_number", "digits")),
+    Group("mathematical signs", "few mathematical signs", ("log_maths", "log_latex")),
+    Group("code", "no code", ("log_code", "fenced_code")),
+    Group("much punctuation", "little punctuation", (
+        "separators", "brackets", "quotation", "non_ascii", "question_marks", "blank",
+    )),
+    Group("choices or a list", "no choices to pick from", ("multiple_choice", "options")),
+    Group("steps, quantities and conditions", "few steps, quantities and conditions", (
+        "log_cues", "cues_per_word", "negation",
+    )),
+    Group("opens with", "opens with none of the usual words", tuple(f"asks_{word}" for word in ASKS)),
+)  # fmt: skip
+NAMES: tuple[str, ...] = tuple(name for group in GROUPS for name in group.features)
 
-_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_ASCII_WORD = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*")
+_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
+_SENTENCE_END = re.compile(r"[.!?](?:\s|$)|[\u3002\uff01\uff1f\u061f\u0964]")
+"""English, Chinese and Japanese, Arabic, Hindi."""
+_QUESTION_MARKS = "?\uff1f\u061f"
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_MATHS = "=+-*/^<>%≤≥≠√∑∫π÷∞∂∈"
+_ASCII_MATHS, _OTHER_MATHS = "=+-*/^<>%", "≤≥√∑∫π"
+_LATEX = re.compile(r"\\[a-zA-Z]+|\$")
 _CODE = (
-    "```",
-    "def ",
-    "class ",
-    "return",
-    "import ",
-    "#include",
-    "public ",
-    "function(",
-    "=>",
-    ";\n",
-    "assert",
-    "SELECT ",
-)
-_CHOICE = re.compile(r"^[ \t]*\(?[A-J][).:]\s", re.MULTILINE)
+    "```", "def ", "class ", "return ", "import ", "#include", "public ", "function(", "=>", ";\n", "assert ",
+)  # fmt: skip
+_OPTION = re.compile(r"^[ \t]*(?:\(?[A-J][).:]|[-*•]|\d+[.)])\s", re.MULTILINE)
 _SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
-_EDGE = 12
-"""Words at the start and at the end of a text that say what is asked."""
-_CJK_LETTERS = 3
-"""Letters of an alphabet that say about as much as one Chinese or Japanese character."""
-_CUES: tuple[WordClass, ...] = ("step", "quantity", "condition")
-_ASKS: tuple[WordClass, ...] = ("fact", "reason", "prove", "compute", "create", "design", "analyse", "transform")
+_NOT_LATIN = re.compile(r"[\u0370-\u1dff\u3040-\ud7af]")
+_LONG = 8
+"""A word of more letters counts as long."""
+_OPENING = 12
+"""Words at the start of a text that say what is asked."""
+_EDGE = 60
+"""Characters at either end of a text without spaces that do."""
+_SPACELESS_LETTERS, _SPACELESS_WORD = 3, 2
+"""A Chinese or Japanese character says about as much as three letters of an alphabet; two make a word."""
 
 
 def features(text: str) -> list[float | None]:
     """The features of `text`, in the order of `NAMES`. Time is bounded: a long text is sampled first."""
     text = sample(text)
+    ascii_ = text.isascii()
     chars = max(1, len(text))
-    spaceless = 0 if text.isascii() else len(_SPACELESS.findall(text))
-    words = _WORD.findall((_SPACELESS.sub(" ", text) if spaceless else text).lower())
-    spaced = spaceless < chars / 4 and bool(words)
-    english = spaced and 6 * sum(map(COMMON.__contains__, words)) >= len(words)
-    choices = _CHOICE.findall(text)
-    stem = _CHOICE.split(text, maxsplit=1)[0] if len(choices) > 1 else text
+    spaceless = 0 if ascii_ else len(_SPACELESS.findall(text))
+    words = _ASCII_WORD.findall(text) if ascii_ else _WORD.findall(_SPACELESS.sub(" ", text) if spaceless else text)
+    lower = [word.lower() for word in words]
+    asked, foreign = _asked(lower, text if spaceless else "")
+    foreign = foreign or (not ascii_ and len(_NOT_LATIN.findall(text)) > chars / 4)
+    count = len(words) + spaceless // _SPACELESS_WORD
+    per_word = max(1, count)
+    options = [match.start() for match in _OPTION.finditer(text)]
+    stem = options[0] if len(options) > 1 else len(text)
+    sentences = max(1, len(_SENTENCE_END.findall(text)))
     numbers = _NUMBER.findall(text)
-    counts, asked = _classes(words, text if spaceless else "")
+    cues = sum(map(CUES.__contains__, lower)) + sum(map(text.lower().count, CUE_PAIRS))
+    extra = (_SPACELESS_LETTERS - 1) * spaceless
     return [
-        math.log1p(len(stem) + (_CJK_LETTERS - 1) * spaceless),
-        sum(map(len, words)) / len(words) if english else None,
-        len(set(words)) / len(words) if spaced else None,
+        math.log1p(len(text) + extra),
+        math.log1p(count),
+        math.log1p(stem + extra),
+        math.log1p(text.count("\n") + 1),
+        math.log1p(sentences),
+        count / sentences,
+        None if foreign else 1 - sum(map(COMMON.__contains__, lower)) / per_word if words else 0.0,
+        None if foreign else len(set(lower)) / per_word,
+        None if foreign else sum(len(word) > _LONG for word in words) / per_word,
+        None if foreign else sum(map(len, words)) / per_word,
+        None if foreign else sum(word[0].isupper() for word in words) / per_word,
         math.log1p(len(numbers)),
-        float(max(map(len, numbers), default=0)),
+        len(numbers) / per_word,
+        float(max((len(number) - number.count(".") - number.count(",") for number in numbers), default=0)),
         sum(map(len, numbers)) / chars,
-        math.log1p(sum(map(text.count, _MATHS))),
-        math.log1p(text.count("\\") + text.count("$")),
+        math.log1p(sum(map(text.count, _ASCII_MATHS if ascii_ else _ASCII_MATHS + _OTHER_MATHS))),
+        math.log1p(len(_LATEX.findall(text))) if "\\" in text or "$" in text else 0.0,
         math.log1p(sum(map(text.count, _CODE))),
+        float("```" in text),
+        sum(map(text.count, ",;:")) / chars,
         sum(map(text.count, "()[]{}")) / chars,
-        float(len(choices) > 1),
-        math.log1p(sum(counts[name] for name in _CUES)),
-        math.log1p(counts["demand"]),
-        *(float(name in asked) for name in _ASKS),
-    ]
+        float('"' in text or "“" in text),
+        None if foreign else 0.0 if ascii_ else (len(text) - len(text.encode("ascii", "ignore"))) / chars,
+        float(sum(map(text.count, _QUESTION_MARKS))),
+        float("____" in text or "<mask>" in text),
+        float(len(options) > 1),
+        float(len(options)),
+        None if foreign else math.log1p(cues),
+        None if foreign else cues / per_word,
+        None if foreign else float(not NEGATIONS.isdisjoint(lower)),
+        *(float(ask in asked) for ask in ASKS),
+    ]  # fmt: skip
 
 
 def sample(text: str) -> str:
@@ -118,16 +134,14 @@ def sample(text: str) -> str:
     return "\n".join((text[: 2 * quarter], text[middle - quarter // 2 : middle + quarter // 2], text[-quarter:]))
 
 
-def _classes(words: list[str], spaceless_text: str) -> tuple[dict[WordClass, int], set[WordClass]]:
-    """How often each class occurs, and which classes the opening or the closing words name."""
-    counts = dict.fromkeys(CLASSES, 0)
-    for word in words:
-        if (name := WORDS.get(word)) is not None:
-            counts[name] += 1
-    asked: set[WordClass] = {WORDS[word] for word in (*words[:_EDGE], *words[-_EDGE:]) if word in WORDS}
+def _asked(lower: list[str], spaceless_text: str) -> tuple[set[str], bool]:
+    """Which of `ASKS` the opening words name, and whether a word of another language did."""
+    opening = lower[:_OPENING]
+    translated = {TRANSLATIONS[word] for word in opening if word in TRANSLATIONS}
     if spaceless_text:
-        for word, name in SUBSTRINGS:
-            if number := spaceless_text.count(word):
-                counts[name] += number
-                asked.add(name)
-    return counts, asked
+        edges = spaceless_text[:_EDGE] + "\n" + spaceless_text[-_EDGE:]
+        translated |= {ask for word, ask in SUBSTRINGS if word in edges}
+    return translated | {word for word in opening if word in _ASKS}, bool(translated)
+
+
+_ASKS = frozenset(ASKS)
