@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hybridinfer.cli import main
-from hybridinfer.cli.demo.prompts import load_prompts, shipped_prompts
+from hybridinfer.cli.demo.prompt import load_prompts, shipped_prompts
 from tests import tiny
 
 POLICY = """

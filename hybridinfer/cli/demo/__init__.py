@@ -36,7 +36,7 @@ def demo(
     from ...edge.store import Store
     from ...policy.load import load, shipped
     from ..terminal import print_json
-    from .prompts import load_prompts, shipped_prompts
+    from .prompt import load_prompts, shipped_prompts
     from .show import Show
     from .stage import Stage
     from .view import View

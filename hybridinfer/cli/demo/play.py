@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ...errors import RequestError
 from ...receipt import Receipt
 from ...types import Reset, TextDelta, Usage
-from .prompts import Prompt
+from .prompt import Prompt
 
 if TYPE_CHECKING:
     from ...budget.prices import PriceBook

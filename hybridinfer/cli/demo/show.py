@@ -17,7 +17,7 @@ from ...targets.registry import build
 from ..ask import story
 from ..terminal import usd
 from .play import Played, Totals, play, total
-from .prompts import Prompt
+from .prompt import Prompt
 from .witness import Witness
 
 if TYPE_CHECKING:

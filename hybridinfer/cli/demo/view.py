@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...edge.catalogue import Model
     from ...edge.progress import Progress, Report
     from .play import Played
-    from .prompts import Prompt
+    from .prompt import Prompt
     from .stage import Stage
 
 NARROW, WIDE = 80, 132

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from hybridinfer.cli.demo.play import Played
-from hybridinfer.cli.demo.prompts import Prompt
+from hybridinfer.cli.demo.prompt import Prompt
 from hybridinfer.cli.demo.stage import Stage
 from hybridinfer.cli.demo.view import View, columns
 from hybridinfer.edge.catalogue import find

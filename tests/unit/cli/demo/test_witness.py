@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hybridinfer.cli.demo.play import play
-from hybridinfer.cli.demo.prompts import Prompt
+from hybridinfer.cli.demo.prompt import Prompt
 from hybridinfer.cli.demo.witness import Witness
 from hybridinfer.receipt import Code
 from hybridinfer.router import Router
