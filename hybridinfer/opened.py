@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hybridinfer")
 
+ENDING = 0.25
+"""Seconds that a target has for coming to its end after its last event: the answer is whole and waits no longer."""
+
 CLOSING = 1.0
-"""Seconds that a target has for closing a call; a request does not wait longer for it."""
+"""Seconds that a target has for closing a call that is broken off."""
 
 
 class Opened:
@@ -46,10 +49,10 @@ class Opened:
             async with timer:
                 async for event in self._events:
                     if self._take(event) is None:
-                        break
+                        _hurry(timer)
         except BaseException as error:  # noqa: BLE001 - every way a target can end becomes a code; the rest is re-raised
             return await self._failed(error, Code.TIMEOUT if timer.expired() else None)
-        return await self._ended()
+        return self._ended()
 
     async def first(self) -> Outcome:
         """Read up to the first piece. A short answer may end right there."""
@@ -60,15 +63,15 @@ class Opened:
                 async for event in self._events:
                     seen = self._take(event)
                     if seen is None:
-                        break
-                    if seen:
+                        _hurry(timer)
+                    elif seen:
                         assert not isinstance(event, Finish)
                         self._pending = event
                         return replace(self.so_far(Code.OK), opened=self)
         except BaseException as error:  # noqa: BLE001 - as above
             slow = Code.STALLED if limits.first_token < limits.total else Code.TIMEOUT
             return await self._failed(error, slow if timer.expired() else None)
-        return await self._ended()
+        return self._ended()
 
     async def next(self) -> TextDelta | ToolCallDelta | None:
         """The next piece, the first one included; None at the end."""
@@ -77,23 +80,21 @@ class Opened:
             return piece
         while not self._over:
             left = max(self._until - time.perf_counter(), 0.0)
-            stall = self._call.limits.stall
+            stall = self._call.limits.stall if self._assembly.finish is None else ENDING
             timer = asyncio.timeout(min(stall, left))
             try:
                 async with timer:
                     event = await anext(self._events)
             except StopAsyncIteration:
-                self.outcome = await self._ended()
+                self._over = True
+                self.outcome = self._ended()
             except BaseException as error:  # noqa: BLE001 - as above
                 slow = Code.STALLED if stall < left else Code.TIMEOUT
                 self.outcome = await self._failed(error, slow if timer.expired() else None)
             else:
-                seen = self._take(event)
-                if seen:
+                if self._take(event):
                     assert not isinstance(event, Finish)
                     return event
-                if seen is None:
-                    self.outcome = await self._ended()
         return None
 
     def so_far(self, code: Code, because: str = "") -> Outcome:
@@ -120,7 +121,9 @@ class Opened:
             logger.warning("target %s: closing a call raised %s", self._call.target, type(error).__name__)
 
     def _take(self, event: TargetEvent) -> bool | None:
-        """Keep the event. True: a piece that the caller should see; None: the answer's end."""
+        """Keep the event. True: a piece that the caller should see; None: the answer's end, behind which nothing counts."""
+        if self._assembly.finish is not None:
+            return False
         seen = self._assembly.add(event)
         if self._assembly.finish is not None:
             return None
@@ -128,8 +131,7 @@ class Opened:
             self._first_at = time.perf_counter()
         return seen
 
-    async def _ended(self) -> Outcome:
-        await self.close()
+    def _ended(self) -> Outcome:
         code, because = code_of(self._assembly, self._call.request) if self._judged else (Code.OK, "")
         return self.so_far(code, because)
 
@@ -138,6 +140,9 @@ class Opened:
         if not isinstance(error, Exception):
             raise error
         await self.close()
+        if self._assembly.finish is not None:
+            logger.warning("target %s: %s after the end of its answer", self._call.target, type(error).__name__)
+            return self._ended()
         if slow is not None:
             what = "the first piece" if self._first_at is None else "the next piece"
             because = f"no sign of {what} in time" if slow is Code.STALLED else "not done in time"
@@ -158,3 +163,9 @@ class Opened:
         # A target that breaks its contract is a target that is broken; the type is enough, the text may hold content.
         logger.error("target %s raised %s", self._call.target, type(error).__name__)
         return replace(self.so_far(Code.UNAVAILABLE, f"raised {type(error).__name__}"), error=error, retry=False)
+
+
+def _hurry(timer: asyncio.Timeout) -> None:
+    """The answer is whole."""
+    soon = asyncio.get_running_loop().time() + ENDING
+    timer.reschedule(min(soon, timer.when() or soon))

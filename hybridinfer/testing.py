@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
 from unittest.mock import patch
@@ -96,8 +96,9 @@ class FakeTarget:
         self.open += 1
         self.called.set()
         try:
-            async for event in _perform(step):
-                yield event
+            async with aclosing(_perform(step)) as events:
+                async for event in events:
+                    yield event
         finally:
             self.open -= 1
 
@@ -113,7 +114,7 @@ class FakeTarget:
         self.closed = True
 
 
-async def _perform(step: Step) -> AsyncIterator[TargetEvent]:
+async def _perform(step: Step) -> AsyncGenerator[TargetEvent, None]:
     match step:
         case str():
             yield TextDelta(text=step)

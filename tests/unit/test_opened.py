@@ -62,14 +62,38 @@ async def test_a_whole_answer():
     assert (outcome.code, outcome.answer.text, outcome.answer.model) == (Code.OK, "hello", "m")
     assert outcome.answer.usage.input_tokens == 3
     assert 0 <= outcome.first_token_seconds <= outcome.seconds
-    assert events.closed == 1
 
 
-async def test_nothing_after_the_terminal_event_matters():
-    """An answer is whole at its `Finish`: what hangs or fails behind it costs nobody anything."""
-    for after in ("wait", TargetFailed(Code.UNAVAILABLE), TextDelta(text="more")):
-        outcome = await whole(Events(TextDelta(text="hello"), DONE, after))
-        assert (outcome.code, outcome.answer.text) == (Code.OK, "hello")
+@pytest.mark.parametrize("after", ["wait", TargetFailed(Code.UNAVAILABLE), TextDelta(text="more"), DONE], ids=repr)
+async def test_nothing_after_the_terminal_event_matters(after, monkeypatch):
+    """An answer is whole at its `Finish`: what hangs, fails or comes behind it changes nothing."""
+    monkeypatch.setattr("hybridinfer.opened.ENDING", 0.01)
+    outcome = await whole(Events(TextDelta(text="hello"), DONE, after))
+    assert (outcome.code, outcome.answer.text) == (Code.OK, "hello")
+    opened = Opened(call(), Events(TextDelta(text="hello"), DONE, after), judged=True)
+    await opened.first()
+    assert (await opened.next()).text == "hello"
+    assert await opened.next() is None
+    assert (opened.outcome.code, opened.outcome.answer.text) == (Code.OK, "hello")
+    empty = await Opened(call(), Events(DONE, after), judged=True).first()
+    assert (empty.code, empty.opened) == (Code.EMPTY, None)
+
+
+async def test_a_target_ends_by_itself_where_it_can():
+    """What it does behind its last event is done: connections go back to their pool, warnings are logged."""
+    done = []
+
+    async def tidy():
+        yield TextDelta(text="hello")
+        yield DONE
+        done.append(True)
+
+    assert (await whole(tidy())).code is Code.OK
+    opened = Opened(call(), tidy(), judged=True)
+    await opened.first()
+    while await opened.next() is not None:
+        pass
+    assert done == [True, True]
 
 
 async def test_pieces_come_one_by_one():
@@ -89,7 +113,6 @@ async def test_an_answer_can_end_before_its_first_piece():
     events = Events(DONE)
     outcome = await Opened(call(), events, judged=True).first()
     assert (outcome.code, outcome.opened) == (Code.EMPTY, None)
-    assert events.closed == 1
 
 
 async def test_an_end_without_a_terminal_event_is_interrupted():
@@ -185,8 +208,8 @@ async def test_any_other_exception_is_a_broken_target(caplog):
 
 async def test_a_fault_while_closing_changes_no_outcome(caplog):
     """It is logged, by type."""
-    outcome = await whole(Events(TextDelta(text="hello"), DONE, closing=OSError("details")))
-    assert outcome.code is Code.OK
+    outcome = await whole(Events(TextDelta(text="half"), TargetFailed(Code.REFUSED), closing=OSError("details")))
+    assert outcome.code is Code.REFUSED
     assert "closing a call raised OSError" in caplog.text
     assert "details" not in caplog.text
 
@@ -194,7 +217,7 @@ async def test_a_fault_while_closing_changes_no_outcome(caplog):
 async def test_a_close_that_hangs_is_left(monkeypatch):
     """A target cannot hold a request up by not closing."""
     monkeypatch.setattr("hybridinfer.opened.CLOSING", 0.01)
-    assert (await whole(Events(TextDelta(text="hello"), DONE, closing="wait"))).code is Code.OK
+    assert (await whole(Events(TargetFailed(Code.REFUSED), closing="wait"))).code is Code.REFUSED
 
 
 async def test_an_iterator_without_aclose_is_fine():
