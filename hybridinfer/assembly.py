@@ -19,6 +19,7 @@ from .policy.load import digest, load, shipped
 from .policy.model import Policy
 from .privacy.egress import Guarded
 from .resilience.breaker import Breaker
+from .resilience.latency import Latency
 from .resilience.retry import RetryBudget
 from .signals import registry as signals
 from .targets import registry as targets
@@ -62,6 +63,7 @@ def equip(
         breakers={
             name: Breaker(name, settings, clock) for name, target in built.items() if target.info.kind != "canned"
         },
+        latencies={name: Latency() for name in built},
         retry_budget=RetryBudget(),
         clock=clock,
         now=now,

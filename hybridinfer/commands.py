@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .budget.prices import PriceBook
     from .policy.model import Policy
     from .resilience.breaker import Breaker
+    from .resilience.latency import Latency
     from .resilience.retry import RetryBudget
     from .targets.base import TargetInfo
 
@@ -95,6 +96,27 @@ class Call:
     levels: Mapping[str, str]
     limits: Limits
     hold: bool
+    patience: float | None = None
+    """Where there is neither answer nor first piece after so many seconds, answer `Pending` and keep it running."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A call that is still silent. `handle` is the driver's own; `Race` must follow."""
+
+    target: str
+    handle: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Race:
+    """Start `call` beside the pending one; None: only wait for that. Answer: target -> `Outcome`, for each of them.
+
+    The first that is answered (or has begun to answer) ends the race: the other is stopped and `cancelled`.
+    """
+
+    pending: Pending
+    call: Call | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +161,7 @@ class Deliver:
     answer: Answer
 
 
-Command = Score | Reserve | Settle | Release | Call | Sleep | Relay | Restart | Deliver
+Command = Score | Reserve | Settle | Release | Call | Race | Sleep | Relay | Restart | Deliver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,10 +186,15 @@ class Outcome:
 class Abandoned(Exception):
     """The caller went away. The flow books what is owed, writes the receipt and lets it pass."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcomes: Mapping[str, Outcome]) -> None:
         super().__init__()
-        self.outcome = outcome
+        self.outcomes = outcomes
+        """How far each open call came, by target."""
         self.receipt: Receipt | None = None
+
+    def of(self, target: str) -> Outcome:
+        """How far the call of `target` came."""
+        return self.outcomes.get(target, Outcome(code=Code.CANCELLED, sent=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +218,8 @@ class Runtime:
     """(target, text) -> tokens of an answer that came without usage."""
     prices: PriceBook
     breakers: Mapping[str, Breaker]
+    latencies: Mapping[str, Latency]
+    """Seconds to the first sign of an answer, for hedging."""
     retry_budget: RetryBudget
     clock: Callable[[], float]
     """Monotonic seconds."""

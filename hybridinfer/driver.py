@@ -18,6 +18,8 @@ from .commands import (
     Deliver,
     Denied,
     Outcome,
+    Pending,
+    Race,
     Relay,
     Release,
     Reserve,
@@ -31,10 +33,10 @@ from .commands import (
 from .errors import RequestError
 from .flow import run
 from .observe.hooks import Hook, tell
-from .opened import Opened
+from .opened import CLOSING, Opened
 from .planning import Planner
 from .privacy.egress import Clearance, Guarded
-from .receipt import Code, Receipt
+from .receipt import ANSWERED, Code, Receipt
 from .signals.base import Signal, SignalResult, Standing
 from .signals.registry import highest, score_all
 from .types import Reset, Start, TextDelta, ToolCall, ToolCallDelta, ToolResult
@@ -77,7 +79,8 @@ class Drive:
         self._with = equipment
         self._request = request
         self._flow = run(request, equipment.runtime, hold=hold)
-        self._opened: Opened | None = None
+        self._calls: dict[str, Opened] = {}  # by target; those that are booked already are over and harmless
+        self._silent: set[asyncio.Task[Outcome]] = set()  # calls that run while the flow does something else
         self.result: Result | None = None
         self.receipt: Receipt | None = None
         """There once the request has ended: answered, failed or abandoned."""
@@ -142,6 +145,8 @@ class Drive:
                 return await self._score(command)
             case Call():
                 return await self._call(command)
+            case Race():
+                return await self._race(command)
             case Reserve():
                 return await self._reserve(command)
             case Settle(reservation=reservation, usd=usd, estimated=estimated):
@@ -205,22 +210,60 @@ class Drive:
             error = "cancelled" if entry.cancelled() else type(entry.exception()).__name__
             logger.error("a booking failed and will expire as spent (%s)", error)
 
-    async def _call(self, call: Call) -> Outcome:
+    async def _call(self, call: Call) -> Outcome | Pending:
+        if call.patience is None:
+            return await self._open(call)
+        task = self._beside(call)
+        await asyncio.wait([task], timeout=call.patience)
+        return task.result() if task.done() else Pending(target=call.target, handle=task)
+
+    async def _race(self, race: Race) -> Mapping[str, Outcome]:
+        tasks: dict[str, asyncio.Task[Outcome]] = {race.pending.target: race.pending.handle}
+        if race.call is not None:
+            tasks[race.call.target] = self._beside(race.call)
+        running: set[asyncio.Task[Outcome]] = set(tasks.values())
+        while running and not any(task.done() and task.result().code in ANSWERED for task in tasks.values()):
+            _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        ends: dict[str, Outcome] = {}
+        won = False
+        for name, task in tasks.items():
+            if task.done() and not (won and task.result().code in ANSWERED):
+                ends[name] = task.result()
+                won = won or ends[name].code in ANSWERED
+            else:
+                await self._stop(task)
+                await self._calls[name].close()
+                ends[name] = self._calls[name].so_far(Code.CANCELLED, "another target was faster")
+        return ends
+
+    def _beside(self, call: Call) -> asyncio.Task[Outcome]:
+        task = asyncio.create_task(self._open(call))
+        self._silent.add(task)
+        task.add_done_callback(self._silent.discard)
+        return task
+
+    async def _stop(self, task: asyncio.Task[Outcome]) -> None:
+        task.cancel()
+        await asyncio.wait([task], timeout=CLOSING)
+
+    async def _open(self, call: Call) -> Outcome:
         clearance = Clearance(request=call.request, levels=call.levels, tags=call.request.tags)
         events = self._with.targets[call.target].stream(call.request, stream=not call.hold, clearance=clearance)
         judged = self._with.runtime.infos[call.target].kind != "canned"
-        self._opened = Opened(call, events, judged=judged)
-        return await (self._opened.whole() if call.hold else self._opened.first())
+        opened = self._calls[call.target] = Opened(call, events, judged=judged)
+        return await (opened.whole() if call.hold else opened.first())
 
     async def _abandon(self) -> None:
         """The caller went away: stop the call, then let the flow book what is owed."""
-        opened, outcome = self._opened, Outcome(code=Code.CANCELLED)
-        if opened is not None:
+        for task in list(self._silent):
+            with suppress(asyncio.CancelledError):
+                await self._stop(task)
+        for opened in self._calls.values():
             with suppress(asyncio.CancelledError):
                 await opened.close()
-            outcome = opened.so_far(Code.CANCELLED)
+        outcomes = {target: opened.so_far(Code.CANCELLED) for target, opened in self._calls.items()}
         try:
-            command = self._flow.throw(Abandoned(outcome))
+            command = self._flow.throw(Abandoned(outcomes))
             while True:
                 command = self._flow.send(await self._carry_out(command))
         except Abandoned as gone:

@@ -15,36 +15,31 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import replace
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .commands import (
     Abandoned,
-    Call,
     Command,
     Deliver,
-    Denied,
-    Limits,
     Outcome,
+    Pending,
+    Race,
     Relay,
-    Release,
-    Reserve,
     Restart,
     Result,
     Runtime,
     Score,
-    Settle,
     Sleep,
 )
 from .errors import StreamInterrupted
 from .failure import failure
+from .legs import Leg, Legs
 from .planning import Planner
-from .receipt import ANSWERED, Attempt, Code, Decision, Receipt
+from .receipt import ANSWERED, Code, Decision, Receipt
 from .resilience.retry import Retries
-from .types import Request, Usage
+from .types import Request
 
 if TYPE_CHECKING:
-    from .budget.ledger import Reservation
     from .signals.base import SignalResult
 
 Flow = Generator[Command, Any, Result]
@@ -63,32 +58,13 @@ ALWAYS_FALL_THROUGH = frozenset(
 )
 """Nothing was sent: the next rung may try, whatever the policy lists."""
 
-MAYBE_PROCESSED = frozenset(
-    {
-        Code.OK,
-        Code.TRUNCATED,
-        Code.TIMEOUT,
-        Code.STALLED,
-        Code.INTERRUPTED,
-        Code.EMPTY,
-        Code.REFUSED,
-        Code.INVALID_OUTPUT,
-        Code.CANCELLED,
-    }
-)
-"""The target may have worked, so it may send a bill: settled with its usage, or with counted tokens."""
 
-ACTED = MAYBE_PROCESSED | {Code.UNAVAILABLE}
-"""After these a target may have acted on the request, unless it is certain that the request never left."""
+class Tried(NamedTuple):
+    """Who ended an attempt how, and where the plan goes on if it has to."""
 
-UNHEARD = frozenset({Code.TIMEOUT, Code.STALLED, Code.INTERRUPTED, Code.CANCELLED})
-"""Where nothing came back nobody knows how far the target went: settled with the worst case."""
-
-FAIR = 0.1
-"""An attempt that ran out of less than this share of its usual time says nothing about the target's health."""
-
-BOOKING = 1.0
-"""Seconds that an answer waits for its booking, at most; see `Settle`."""
+    target: str
+    outcome: Outcome
+    next: int
 
 
 def run(request: Request, runtime: Runtime, *, hold: bool) -> Flow:
@@ -121,11 +97,9 @@ class _Run:
         self.seconds = settings.deadline if request.timeout is None else request.timeout
         self.deadline = self.started + self.seconds
         self.last_rung = min(settings.last_rung, self.seconds / 2)
-        self.attempts: list[Attempt] = []
+        self.legs = Legs(request, runtime, self.planner, receipt_id=self.id, deadline=self.deadline, hold=self.hold)
         self.decision: Decision | None = None
         self.last: Outcome | None = None
-        self.acted = False  # a target may have acted on the request
-        self.allowed = 0.0  # seconds that the latest call was given
         self.shown: tuple[str, Outcome] | None = None  # whose pieces the caller holds, and how that ended
 
     def steps(self) -> Flow:
@@ -133,8 +107,9 @@ class _Run:
         scores: Mapping[str, SignalResult] = yield Score(request=self.request, seconds=self.seconds - self.last_rung)
         self.decision = decision = self.planner.plan(scores)
         kept: tuple[str, Outcome] | None = None
-        for position, target in enumerate(decision.plan):
-            outcome = yield from self._target(target, until=self._until(position))
+        position = 0
+        while position < len(decision.plan):
+            target, outcome, position = yield from self._target(position)
             if outcome.code is not Code.UNSAFE:
                 self.last = outcome
             goes_on = self._fall_through(outcome.code, position)
@@ -171,9 +146,9 @@ class _Run:
         error.__cause__ = outcome.error
         return error
 
-    def _fall_through(self, code: Code, position: int) -> bool:
+    def _fall_through(self, code: Code, following: int) -> bool:
         assert self.decision is not None
-        if position + 1 == len(self.decision.plan):
+        if following == len(self.decision.plan):
             return False
         if self.shown is not None and self.on_interrupt != "restart":
             return False  # what was shown stays
@@ -189,17 +164,22 @@ class _Run:
             return self.deadline - min(0.05, self.seconds / 20)
         return self.deadline
 
-    def _target(self, target: str, *, until: float) -> Steps:
-        """All attempts on one target."""
-        runtime = self.runtime
+    def _target(self, position: int) -> Generator[Command, Any, Tried]:
+        """All attempts on one target; a hedged first attempt may take in the next target, too."""
+        assert self.decision is not None
+        runtime, target, until = self.runtime, self.decision.plan[position], self._until(position)
         retries: Retries | None = None
         number = 1
         while True:
-            outcome = yield from self._attempt(target, number, until=until)
-            if outcome.code in ANSWERED or (self.shown is not None and self.shown[0] == target):
-                return outcome
-            if outcome.code not in self.policy.resilience.retry_on or self._must_not_repeat():
-                return outcome
+            after = self._hedge_after(position) if number == 1 else None
+            if after is None:
+                tried = Tried(target, (yield from self._attempt(target, number, until=until)), position + 1)
+            else:
+                tried = yield from self._hedged(position, after=after)
+            code = tried.outcome.code
+            settled = code in ANSWERED or tried.next > position + 1 or (self.shown and self.shown[0] == target)
+            if settled or code not in self.policy.resilience.retry_on or self.legs.must_not_repeat:
+                return tried
             if retries is None:
                 retries = Retries(
                     self.policy.resilience,
@@ -207,156 +187,86 @@ class _Run:
                     random=runtime.random,
                     budget=runtime.retry_budget,
                 )
-            wait = retries.wait_after(outcome)
+            wait = retries.wait_after(tried.outcome)
             if wait is None:
-                return outcome
+                return tried
             yield Sleep(seconds=wait)
             number += 1
 
-    def _attempt(self, target: str, number: int, *, until: float) -> Steps:
-        """One attempt: breaker, time, money, call, bill, line on the receipt."""
-        runtime = self.runtime
-        canned = runtime.infos[target].kind == "canned"
-        if until <= runtime.clock() and not canned:
-            return self._note(target, number, Outcome(code=Code.OVER_DEADLINE, because="no time left"))
-        if self._must_not_repeat() and not canned:
-            return self._note(target, number, Outcome(code=Code.UNSAFE, because="an earlier target may have acted"))
-        because = self.planner.over_budget(target, spent=self._spent())
-        if because:
-            return self._note(target, number, Outcome(code=Code.OVER_BUDGET, because=because))
-        breaker = runtime.breakers.get(target)
-        ticket = breaker.enter() if breaker is not None else None
-        if breaker is not None and ticket is None:
-            return self._note(target, number, Outcome(code=Code.CIRCUIT_OPEN, because="resting after failures"))
-        outcome = Outcome(code=Code.CANCELLED)
-        try:
-            outcome = yield from self._paid(target, number, until=until)
-        finally:
-            if breaker is not None and ticket is not None:
-                hurried = outcome.code is Code.TIMEOUT and self.allowed < self._usual(target) * FAIR
-                breaker.leave(
-                    ticket,
-                    Code.OVER_DEADLINE if hurried else outcome.code,
-                    retry_after=outcome.retry_after,
-                    first=outcome.first_token_seconds,
-                )
-        return outcome
-
-    def _paid(self, target: str, number: int, *, until: float) -> Steps:
-        """The call between its reservation and its bill."""
-        runtime = self.runtime
-        worst = self.planner.worst_case(target) or Decimal(0)
-        reservation: Reservation | None = None
-        if worst > 0 and runtime.window_budgets:
-            reserved: Reservation | Denied = yield Reserve(
-                target=target,
-                usd=worst,
-                receipt_id=self.id,
-                tags=self.request.tags,
-                seconds=max(until - runtime.clock(), 0.001),
-            )
-            if isinstance(reserved, Denied):
-                return self._note(target, number, Outcome(code=Code.OVER_BUDGET, because=reserved.because))
-            reservation = reserved
-        if number == 1:
-            runtime.retry_budget.deposit()
-        try:
-            outcome: Outcome = yield self._call(target, number, until=until)
-            if outcome.code in ANSWERED and outcome.opened is not None:
-                yield from self._take_back()
-                outcome = yield Relay(target=target, opened=outcome.opened)
-                self.shown = target, outcome
-        except Abandoned as gone:
-            yield from self._book(target, number, gone.outcome, reservation, worst)
-            raise
-        return (yield from self._book(target, number, outcome, reservation, worst))
-
-    def _must_not_repeat(self) -> bool:
-        return self.acted and not self.request.safe_to_retry
-
-    def _usual(self, target: str) -> float:
-        """Seconds that an attempt has when nobody hurries."""
-        return min(self.policy.targets[target].timeout, self.policy.resilience.deadline)
-
-    def _call(self, target: str, number: int, *, until: float) -> Call:
-        block = self.policy.targets[target]
-        total = block.timeout
-        if self.runtime.infos[target].kind != "canned":
-            total = min(total, max(until - self.runtime.clock(), 0.001))
-        self.allowed = total
-        limits = Limits(total=total, first_token=min(block.first_token, total), stall=block.stall)
+    def _hedge_after(self, position: int) -> float | None:
+        """Seconds of silence after which the next target is asked, too; None: no hedging here."""
         assert self.decision is not None
-        return Call(
-            target=target,
-            number=number,
-            request=self.planner.resolved(target),
-            levels=self.decision.levels,
-            limits=limits,
-            hold=self.hold,
-        )
+        plan = self.decision.plan
+        hedge = next(rule.hedge for rule in self.policy.rules if rule.name == self.decision.rule)
+        if hedge is None or not self.request.safe_to_retry or position + 1 == len(plan):
+            return None
+        if "canned" in (self.runtime.infos[plan[position]].kind, self.runtime.infos[plan[position + 1]].kind):
+            return None
+        if hedge.after == "p95":
+            return self.runtime.latencies[plan[position]].quantile(0.95)
+        return hedge.after
 
-    def _book(
-        self,
-        target: str,
-        number: int,
-        outcome: Outcome,
-        reservation: Reservation | None,
-        worst: Decimal,
-    ) -> Steps:
-        """Settle or release, and write the attempt down."""
-        usage = outcome.answer.usage
-        heard = bool(outcome.answer.text or outcome.answer.tool_calls)
-        processed = heard or outcome.code in MAYBE_PROCESSED
-        if usage is None and processed and self.runtime.infos[target].kind != "canned":
-            usage = self._estimate(target, outcome)
-        if usage is not None:
-            cost = self.runtime.prices.cost(target, usage, at=self.runtime.now(), seconds=outcome.seconds)
-            if usage.estimated and not heard and outcome.code in UNHEARD:
-                cost = max(cost, worst)
-            usage = replace(usage, cost_usd=cost)
-            outcome = replace(outcome, answer=replace(outcome.answer, usage=usage))
-        self.acted = self.acted or (outcome.sent and outcome.code in ACTED)
-        self._note(target, number, outcome)  # first: a caller who leaves during the booking has it on the receipt
-        if reservation is not None and usage is None:
-            yield Release(reservation=reservation, seconds=self._patience())
-        elif reservation is not None and usage is not None:
-            yield Settle(
-                reservation=reservation, usd=usage.cost_usd, estimated=usage.estimated, seconds=self._patience()
-            )
-        return outcome
+    def _attempt(self, target: str, number: int, *, until: float) -> Steps:
+        """One attempt, from its reservation to its bill."""
+        assert self.decision is not None
+        leg = yield from self.legs.begin(target, number, until=until, decision=self.decision)
+        if isinstance(leg, Outcome):
+            return leg
+        try:
+            outcome: Outcome = yield leg.call
+            outcome = yield from self._relayed(target, outcome)
+        except GeneratorExit:
+            self.legs.drop(leg)
+            raise
+        except Abandoned as gone:
+            yield from self.legs.end(leg, gone.of(target))
+            raise
+        return (yield from self.legs.end(leg, outcome))
 
-    def _patience(self) -> float:
-        return max(min(BOOKING, self.deadline - self.runtime.clock()), 0.02)
+    def _hedged(self, position: int, *, after: float) -> Generator[Command, Any, Tried]:
+        """One attempt; when it has given no sign after so many seconds, one on the next target beside it.
 
-    def _estimate(self, target: str, outcome: Outcome) -> Usage:
-        """Counted tokens where the target did not tell."""
-        said = outcome.answer.text + "".join(call.arguments for call in outcome.answer.tool_calls)
-        return Usage(
-            input_tokens=self.planner.tokens(target),
-            output_tokens=self.runtime.count_text(target, said) if said else 0,
-            estimated=True,
-        )
+        The first answer counts; the other call is stopped. Both are billed, and both stand on the receipt.
+        """
+        assert self.decision is not None
+        first, second = self.decision.plan[position : position + 2]
+        leg = yield from self.legs.begin(first, 1, until=self._until(position), decision=self.decision)
+        if isinstance(leg, Outcome):
+            return Tried(first, leg, position + 1)
+        legs = [leg]
+        try:
+            reply: Outcome | Pending = yield replace(leg.call, patience=after)
+            if isinstance(reply, Pending):
+                until = self._until(position + 1)
+                other = yield from self.legs.begin(second, 1, until=until, decision=self.decision)
+                legs += [other] if isinstance(other, Leg) else []
+                ends: dict[str, Outcome] = yield Race(pending=reply, call=legs[1].call if legs[1:] else None)
+            else:
+                ends = {first: reply}
+            winner = next((name for name, end in ends.items() if end.code in ANSWERED), None)
+            if winner is not None:
+                ends[winner] = yield from self._relayed(winner, ends[winner])
+        except GeneratorExit:
+            for one in legs:
+                self.legs.drop(one)
+            raise
+        except Abandoned as gone:
+            for one in legs:
+                yield from self.legs.end(one, gone.of(one.call.target))
+            raise
+        for one in legs:
+            ends[one.call.target] = yield from self.legs.end(one, ends[one.call.target])
+        named = winner or legs[-1].call.target
+        return Tried(named, ends[named], position + (1 if isinstance(reply, Outcome) else 2))
 
-    def _note(self, target: str, number: int, outcome: Outcome) -> Outcome:
-        usage = outcome.answer.usage or Usage()
-        attempt = Attempt(
-            target=target,
-            number=number,
-            code=outcome.code,
-            because=outcome.because,
-            seconds=outcome.seconds,
-            first_token_seconds=outcome.first_token_seconds,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cost_usd=usage.cost_usd,
-            estimated=usage.estimated,
-            status=outcome.status,
-        )
-        self.attempts.append(attempt)
-        return outcome
-
-    def _spent(self) -> Decimal:
-        return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
+    def _relayed(self, target: str, outcome: Outcome) -> Steps:
+        """A stream that has begun is shown to its end; anything else is as it is."""
+        if outcome.code not in ANSWERED or outcome.opened is None:
+            return outcome
+        yield from self._take_back()
+        ended: Outcome = yield Relay(target=target, opened=outcome.opened)
+        self.shown = target, ended
+        return ended
 
     def receipt(self, answered_by: str | None = None) -> Receipt:
         """The receipt as of now."""
@@ -368,7 +278,7 @@ class _Run:
             policy=self.policy.name,
             policy_digest=runtime.digest,
             decision=decision,
-            attempts=tuple(self.attempts),
+            attempts=tuple(self.legs.attempts),
             target=answered_by,
             zone=info.zone if info else None,
             rung=rung,

@@ -71,7 +71,7 @@ class Planner:
             return self._request.max_tokens
         limit = self._runtime.policy.targets[target].max_tokens
         window = self._runtime.infos[target].context_window
-        return limit if window is None else max(MIN_ANSWER, min(limit, window - self.tokens(target)))
+        return limit if window is None else min(limit, max(MIN_ANSWER, window - self.tokens(target)))
 
     def _price(self, target: str) -> Decimal | None:
         if self._runtime.infos[target].kind == "canned":

@@ -24,7 +24,7 @@ class Played:
 
     def __init__(self, call: Call, step: Step, runtime: Runtime, world: World) -> None:
         self._call = call
-        self._began = world.now
+        self.began = world.now
         self._judged = runtime.infos[call.target].kind != "canned"
         self._line = _timeline(step, world.random)
         self.shown: list[str] = []
@@ -57,7 +57,7 @@ class Played:
 
     def until(self, now: float) -> Outcome:
         """What had come when the caller left."""
-        return self._outcome(now - self._began, Code.CANCELLED)
+        return self._outcome(now - self.began, Code.CANCELLED)
 
     def _relay_until(self, first: float, end: float, code: Code | None) -> tuple[float, Outcome]:
         self.shown = [text for at, text in self._line.pieces if at <= end]

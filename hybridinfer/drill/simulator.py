@@ -26,6 +26,8 @@ from ..commands import (
     Deliver,
     Denied,
     Outcome,
+    Pending,
+    Race,
     Relay,
     Release,
     Reserve,
@@ -41,8 +43,9 @@ from ..flow import Flow
 from ..flow import run as flow
 from ..policy.load import digest
 from ..policy.model import Policy, zone_of
-from ..receipt import Code, Need, Receipt
+from ..receipt import ANSWERED, Need, Receipt
 from ..resilience.breaker import Breaker
+from ..resilience.latency import Latency
 from ..resilience.retry import RetryBudget
 from ..targets.base import TargetInfo
 from ..types import Request, Reset, Start, TextDelta, Usage
@@ -110,6 +113,7 @@ def stage(policy: Policy, world: World) -> Runtime:
         count_text=lambda _name, text: len(text) // 3 + 1,
         prices=PriceBook(policy, clock=lambda: world.date().timestamp()),
         breakers={name: Breaker(name, settings, world.clock) for name, info in infos.items() if info.kind != "canned"},
+        latencies={name: Latency() for name in infos},
         retry_budget=RetryBudget(),
         clock=world.clock,
         now=world.date,
@@ -158,7 +162,7 @@ class _Caller:
         self._ledger = ledger
         self._flow: Flow | None = None
         self._answer: Any = None
-        self._call: Played | None = None
+        self._calls: dict[str, Played] = {}  # by target; those that are booked already are harmless
         self._events: list[Start | TextDelta | Reset] = []
         self._leaves = inf if arrival.leaves_after is None else arrival.at + arrival.leaves_after
         self.wakes = arrival.at
@@ -188,10 +192,8 @@ class _Caller:
         self.story = Story(began=self._arrival.at, ended=self._world.now, events=events, **how)
 
     def _leave(self, steps: Flow) -> None:
-        outcome = Outcome(code=Code.CANCELLED)
-        if self._call is not None:
-            outcome = self._call.until(self._world.now)
-        command = steps.throw(Abandoned(outcome))
+        outcomes = {target: call.until(self._world.now) for target, call in self._calls.items()}
+        command = steps.throw(Abandoned(outcomes))
         while True:  # only bookings are left: they take no time
             command = steps.send(self._carry_out(command)[1])
 
@@ -203,8 +205,13 @@ class _Caller:
                 floors = {name: block.levels for name, block in policy.signals.items()}
                 return 0.0, {name: self._world.result(name, list(some), some) for name, some in floors.items()}
             case Call():
-                self._call = Played(command, self._does(command.target), self._runtime, self._world)
-                return self._call.called()
+                seconds, outcome = self._begin(command).called()
+                if command.patience is not None and seconds > command.patience:
+                    pending = Pending(target=command.target, handle=self._calls[command.target])
+                    return command.patience, pending
+                return seconds, outcome
+            case Race():
+                return self._race(command)
             case Relay(target=target, opened=opened):
                 self._events.append(Start(target=target))
                 return self._relay(opened)
@@ -215,7 +222,6 @@ class _Caller:
                 self._events.append(Reset(because=because))
                 return 0.0, None
             case Sleep(seconds=seconds):
-                self._call = None
                 return seconds, None
             case Reserve():
                 return 0.0, self._reserve(command)
@@ -225,6 +231,33 @@ class _Caller:
                 return 0.0, _at_once(self._ledger.release(reservation))
             case _:  # pragma: no cover
                 assert_never(command)
+
+    def _begin(self, call: Call) -> Played:
+        played = Played(call, self._does(call.target), self._runtime, self._world)
+        self._calls[call.target] = played
+        return played
+
+    def _race(self, race: Race) -> tuple[float, dict[str, Outcome]]:
+        """The first answer wins; without one, the last failure ends it."""
+        now, played = self._world.now, {race.pending.target: race.pending.handle}
+        if race.call is not None:
+            played[race.call.target] = self._begin(race.call)
+        ends = {
+            target: (one.began + seconds, outcome)
+            for target, one in played.items()
+            for seconds, outcome in [one.called()]
+        }
+        answered = [target for target, (_, outcome) in ends.items() if outcome.code in ANSWERED]
+        if not answered:
+            return max(end for end, _ in ends.values()) - now, {
+                target: outcome for target, (_, outcome) in ends.items()
+            }
+        winner = min(answered, key=lambda target: ends[target][0])
+        over, outcomes = ends[winner][0], dict[str, Outcome]()
+        for target, (end, outcome) in ends.items():
+            lost = target != winner and (end > over or outcome.code in ANSWERED)
+            outcomes[target] = played[target].until(over) if lost else outcome
+        return over - now, outcomes
 
     def _does(self, target: str) -> Step:
         block = self._runtime.policy.targets[target]

@@ -242,6 +242,13 @@ class BoundaryBlock(Block):
         return "nothing"
 
 
+class HedgeBlock(Block):
+    """When the first choice gives no sign of an answer, ask the next one beside it; the first answer counts."""
+
+    after: Duration | Literal["p95"]
+    """A duration, or p95: longer than 95% of this target's latest calls took (from the 20th call on)."""
+
+
 class RuleBlock(Block):
     """`when` it matches, `use` these targets from left to right."""
 
@@ -249,6 +256,7 @@ class RuleBlock(Block):
     when: When = When.model_construct()
     """Left out: it always matches."""
     use: Names
+    hedge: HedgeBlock | None = None
 
 
 class RetryBlock(Block):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,8 @@ from hybridinfer.commands import (
     Deliver,
     Denied,
     Outcome,
+    Pending,
+    Race,
     Relay,
     Release,
     Reserve,
@@ -42,6 +45,7 @@ from hybridinfer.errors import (
 from hybridinfer.policy.load import load
 from hybridinfer.receipt import Code, Reason
 from hybridinfer.resilience.breaker import Breaker, State
+from hybridinfer.resilience.latency import Latency
 from hybridinfer.resilience.retry import RetryBudget
 from hybridinfer.signals.base import SignalResult
 from hybridinfer.targets.base import TargetInfo
@@ -83,6 +87,7 @@ class Stage:
     windows: dict = field(default_factory=dict)
     supports: dict = field(default_factory=dict)
     levels: dict = field(default_factory=dict)
+    rule: dict = field(default_factory=dict)
     tokens: int = 10
     now: float = 100.0
 
@@ -94,7 +99,7 @@ class Stage:
                 "targets": targets,
                 "budgets": self.budgets,
                 "boundaries": self.boundaries,
-                "rules": [{"name": "all", "use": list(self.use)}],
+                "rules": [{"name": "all", "use": list(self.use)} | self.rule],
                 "resilience": {"retry": {"attempts": 2, "backoff": "200ms"}} | self.resilience,
             }
         )
@@ -110,6 +115,7 @@ class Stage:
             count_text=lambda _target, text: len(text),
             prices=PriceBook(self.policy),
             breakers=self.breakers,
+            latencies={name: Latency() for name in targets},
             retry_budget=RetryBudget(),
             clock=lambda: self.now,
             now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
@@ -156,7 +162,8 @@ class Play:
                 raise
 
     def _leave(self):
-        command = self._flow.throw(Abandoned(bad(Code.CANCELLED) if not self._script else self._script.pop(0)))
+        outcome = bad(Code.CANCELLED) if not self._script else self._script.pop(0)
+        command = self._flow.throw(Abandoned(dict.fromkeys(TARGETS, outcome)))
         while True:
             self.commands.append(command)
             command = self._flow.send(None)
@@ -180,8 +187,10 @@ class Play:
                 )
             case Call() | Relay():
                 outcome = self._script.pop(0)
-                self._stage.now += outcome.seconds
+                self._stage.now += outcome.seconds if isinstance(outcome, Outcome) else 0
                 return outcome
+            case Race():
+                return self._script.pop(0)
             case Sleep(seconds=seconds):
                 self._stage.now += seconds
         return None
@@ -323,6 +332,19 @@ class TestRetries:
         """Silence falls back at once."""
         assert Play(Stage(), bad(code), ok()).called == ["cloud", "other"]
 
+    def test_first_attempts_earn_what_retries_spend(self):
+        """One deposit for each target that is called, none for its retries; an empty budget ends retrying."""
+        stage = Stage()
+        budget = stage.runtime.retry_budget
+        while budget.spend():
+            pass
+        play = Play(stage, bad(Code.UNAVAILABLE), ok())
+        assert play.called == ["cloud", "other"]
+        for _ in range(3):  # five calls in all, at a fifth of a retry each
+            Play(stage, ok())
+        assert Play(stage, bad(Code.UNAVAILABLE), ok()).called == ["cloud", "cloud"]
+        assert not budget.spend()
+
     @pytest.mark.parametrize("code", [Code.INVALID, Code.UNAUTHORIZED, Code.CONTEXT_TOO_LONG, Code.UNSUPPORTED])
     def test_caller_errors_are_never_retried(self, code):
         """Not even where the policy lists them."""
@@ -443,6 +465,11 @@ class TestTime:
         limits = Play(stage, ok()).all(Call)[0].limits
         assert (limits.total, limits.first_token, limits.stall) == (5.0, 2.0, 1.0)
 
+    def test_the_first_token_cannot_take_longer_than_the_attempt(self):
+        """Whichever limit is shorter."""
+        limits = Play(Stage(targets={"cloud": {"timeout": "5s"}}), ok()).all(Call)[0].limits
+        assert (limits.total, limits.first_token) == (5.0, 5.0)
+
     def test_the_last_device_rung_keeps_its_slice(self):
         """Earlier rungs end two seconds before the deadline; the local one has all of the rest."""
         play = Play(Stage(), bad(Code.TIMEOUT), bad(Code.TIMEOUT), ok())
@@ -515,6 +542,13 @@ class TestBreaker:
         for _ in range(5):
             Play(stage, bad(Code.UNAVAILABLE), ok())
         assert stage.breakers["cloud"].health().state is State.OPEN
+
+    def test_a_retry_after_is_respected_by_the_circuit(self):
+        """It rests as long as the server asked for."""
+        stage = Stage(resilience={"retry_on": []})
+        for _ in range(5):
+            Play(stage, replace(bad(Code.RATE_LIMITED, retry_after=600.0), seconds=0.0), ok())
+        assert stage.breakers["cloud"].health().retry_in > 500
 
     def test_a_caller_in_a_hurry_says_nothing_about_the_target(self):
         """Calls that had a blink of time and ran out of it do not open the circuit."""
@@ -857,3 +891,113 @@ class TestRequestsThatAct:
         play = Play(Stage(use=("cloud", "other")), bad(Code.TIMEOUT), request=self.UNSAFE)
         assert isinstance(play.error, APITimeoutError)
         assert play.codes == [("cloud", 1, Code.TIMEOUT), ("other", 1, Code.UNSAFE)]
+
+
+class TestHedging:
+    """A silent first choice is joined by the next one; the first answer counts."""
+
+    def stage(self, after="800ms", **more):
+        return Stage(rule={"hedge": {"after": after}}, **more)
+
+    def test_a_quick_answer_is_alone(self):
+        """No second call before the delay."""
+        play = Play(self.stage(), ok())
+        assert play.called == ["cloud"]
+        assert play.all(Call)[0].patience == pytest.approx(0.8)
+
+    def test_after_the_delay_the_next_target_is_asked_beside_it(self):
+        """The winner answers; both are billed and stand on the receipt."""
+        slow = Pending(target="cloud", handle="running")
+        play = Play(self.stage(budgets=DAY), slow, {"cloud": bad(Code.CANCELLED), "other": ok()})
+        assert [type(c) for c in play.commands] == [Score, Reserve, Call, Reserve, Race, Settle, Settle]
+        assert play.codes == [("cloud", 1, Code.CANCELLED), ("other", 1, Code.OK)]
+        assert [attempt.cost_usd for attempt in play.receipt.attempts] == [Decimal("0.11"), Decimal("0.0075")]
+        assert (play.receipt.target, play.receipt.degraded) == ("other", True)
+
+    def test_the_first_may_still_win(self):
+        """Then the second is the one that was stopped."""
+        slow = Pending(target="cloud", handle="running")
+        play = Play(self.stage(), slow, {"cloud": ok(), "other": bad(Code.CANCELLED)})
+        assert (play.receipt.target, play.receipt.rung, play.receipt.degraded) == ("cloud", 1, False)
+
+    def test_when_both_fail_the_plan_goes_on_behind_them(self):
+        """Neither is tried again."""
+        slow = Pending(target="cloud", handle="running")
+        play = Play(self.stage(), slow, {"cloud": bad(Code.UNAVAILABLE), "other": bad(Code.TIMEOUT)}, ok())
+        assert play.receipt.target == "local"
+        assert [attempt.target for attempt in play.receipt.attempts] == ["cloud", "other", "local"]
+
+    def test_a_quick_failure_is_retried_as_ever(self):
+        """The race never began: retries are the policy's."""
+        play = Play(self.stage(), bad(Code.UNAVAILABLE), ok())
+        assert play.called == ["cloud", "cloud"]
+        assert play.all(Call)[1].patience is None
+
+    def test_a_partner_that_may_not_be_called_leaves_the_first_alone(self):
+        """A denied reservation: nothing starts beside it, the first is waited for."""
+        slow = Pending(target="cloud", handle="running")
+        play = Play(self.stage(budgets=DAY), slow, {"cloud": ok()}, deny=("other",))
+        assert play.all(Race)[0].call is None
+        assert play.receipt.target == "cloud"
+
+    def test_both_legs_share_the_budget_of_the_request(self):
+        """The open worst case of the first counts when the second asks for money."""
+        slow = Pending(target="cloud", handle="running")
+        play = Play(self.stage(), slow, {"cloud": ok()}, request=replace(REQUEST, budget_usd=Decimal("0.12")))
+        assert play.codes == [("other", 1, Code.OVER_BUDGET), ("cloud", 1, Code.OK)]
+
+    def test_a_boundary_holds_for_the_second_leg(self):
+        """A target that left the plan is no partner."""
+        stage = self.stage(
+            use=("local", "cloud", "sorry"),
+            levels={"privacy": "secret"},
+            boundaries=[{"name": "b", "when": {"privacy": "secret"}, "cloud": "never"}],
+        )
+        play = Play(stage, ok())
+        assert play.all(Call)[0].patience is None
+
+    def test_a_canned_reply_is_no_partner(self):
+        """Nobody races against a fixed text."""
+        assert Play(self.stage(use=("cloud", "sorry")), ok()).all(Call)[0].patience is None
+
+    def test_a_request_that_acts_is_never_hedged(self):
+        """Two targets would act."""
+        play = Play(self.stage(), ok(), request=replace(REQUEST, safe_to_retry=False))
+        assert play.all(Call)[0].patience is None
+
+    def test_p95_needs_enough_calls_and_then_is_the_targets_own(self):
+        """From the twentieth answered call on."""
+        stage = self.stage(after="p95")
+        assert Play(stage, ok()).all(Call)[0].patience is None
+        for tenth in range(1, 21):
+            stage.runtime.latencies["cloud"].add(tenth / 10)
+        assert Play(stage, ok()).all(Call)[0].patience == pytest.approx(2.0)
+
+    def test_a_stream_that_wins_is_shown_and_the_loser_billed(self):
+        """The race ends at the first piece."""
+        slow = Pending(target="cloud", handle="running")
+        play = Play(self.stage(), slow, {"cloud": bad(Code.CANCELLED), "other": opened()}, ok(), hold=False)
+        assert [type(c) for c in play.commands] == [Score, Call, Race, Relay]
+        assert play.all(Relay)[0].target == "other"
+        assert play.receipt.target == "other"
+
+    def test_leaving_during_a_race_books_both(self):
+        """Both may send a bill."""
+        slow = Pending(target="cloud", handle="running")
+        play = Play(self.stage(budgets=DAY), slow, leave_at=Race)
+        assert [settle.usd for settle in play.all(Settle)] == [Decimal("0.11"), Decimal("0.055")]
+        assert play.codes == [("cloud", 1, Code.CANCELLED), ("other", 1, Code.CANCELLED)]
+
+    def test_closing_a_race_gives_both_tickets_back(self):
+        """No breaker waits for a call that nobody makes."""
+        stage = self.stage()
+        steps = flow.run(REQUEST, stage.runtime, hold=True)
+        answer = None
+        while not isinstance(command := steps.send(answer), Race):
+            answer = (
+                Pending(target="cloud", handle="x")
+                if isinstance(command, Call)
+                else Play._answer(SimpleNamespace(_stage=stage), command)
+            )
+        steps.close()
+        assert all(breaker.enter() is not None for breaker in stage.breakers.values())

@@ -1,0 +1,209 @@
+"""One call of one target within a request: what must be in order before it, what it owes after it.
+
+Before: the breaker lets it pass, there is time, the money is reserved. After: the breaker is told, the bill is booked,
+the line stands on the receipt. Like the flow, it yields commands and does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from .commands import Call, Command, Denied, Limits, Outcome, Release, Reserve, Settle
+from .receipt import ANSWERED, Attempt, Code
+from .types import Usage
+
+if TYPE_CHECKING:
+    from .budget.ledger import Reservation
+    from .commands import Runtime
+    from .planning import Planner
+    from .receipt import Decision
+    from .types import Request
+
+MAYBE_PROCESSED = frozenset(
+    {
+        Code.OK,
+        Code.TRUNCATED,
+        Code.TIMEOUT,
+        Code.STALLED,
+        Code.INTERRUPTED,
+        Code.EMPTY,
+        Code.REFUSED,
+        Code.INVALID_OUTPUT,
+        Code.CANCELLED,
+    }
+)
+"""The target may have worked, so it may send a bill: settled with its usage, or with counted tokens."""
+
+ACTED = MAYBE_PROCESSED | {Code.UNAVAILABLE}
+"""After these a target may have acted on the request, unless it is certain that the request never left."""
+
+UNHEARD = frozenset({Code.TIMEOUT, Code.STALLED, Code.INTERRUPTED, Code.CANCELLED})
+"""Where nothing came back nobody knows how far the target went: settled with the worst case."""
+
+FAIR = 0.1
+"""An attempt that ran out of less than this share of its usual time says nothing about the target's health."""
+
+BOOKING = 1.0
+"""Seconds that an answer waits for its booking, at most; see `Settle`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """A call that may begin: `call` is to be yielded, `Legs.end` must follow."""
+
+    call: Call
+    worst: Decimal
+    reservation: Reservation | None
+    ticket: int | None
+
+
+class Legs:
+    """All calls of one request, and their lines on the receipt."""
+
+    def __init__(
+        self, request: Request, runtime: Runtime, planner: Planner, *, receipt_id: str, deadline: float, hold: bool
+    ) -> None:
+        self.attempts: list[Attempt] = []
+        self.acted = False
+        """A target may have acted on the request."""
+        self._request = request
+        self._runtime = runtime
+        self._planner = planner
+        self._receipt_id = receipt_id
+        self._deadline = deadline
+        self._hold = hold
+        self._open = Decimal(0)  # worst cases of the calls that are not booked yet
+
+    @property
+    def must_not_repeat(self) -> bool:
+        """The request acts, and a target may have acted on it."""
+        return self.acted and not self._request.safe_to_retry
+
+    def begin(
+        self, target: str, number: int, *, until: float, decision: Decision
+    ) -> Generator[Command, Any, Leg | Outcome]:
+        """A leg, or the outcome (noted already) where it may not begin."""
+        runtime, planner = self._runtime, self._planner
+        canned = runtime.infos[target].kind == "canned"
+        if until <= runtime.clock() and not canned:
+            return self.note(target, number, Outcome(code=Code.OVER_DEADLINE, because="no time left"))
+        if self.must_not_repeat and not canned:
+            return self.note(target, number, Outcome(code=Code.UNSAFE, because="an earlier target may have acted"))
+        because = planner.over_budget(target, spent=self._spent())
+        if because:
+            return self.note(target, number, Outcome(code=Code.OVER_BUDGET, because=because))
+        breaker = runtime.breakers.get(target)
+        ticket = breaker.enter() if breaker is not None else None
+        if breaker is not None and ticket is None:
+            return self.note(target, number, Outcome(code=Code.CIRCUIT_OPEN, because="resting after failures"))
+        worst = planner.worst_case(target) or Decimal(0)
+        reserved: Reservation | Denied | None = None
+        begun = False
+        try:
+            if worst > 0 and runtime.window_budgets:
+                seconds = max(until - runtime.clock(), 0.001)
+                reserved = yield Reserve(
+                    target=target, usd=worst, receipt_id=self._receipt_id, tags=self._request.tags, seconds=seconds
+                )
+            begun = not isinstance(reserved, Denied)
+        finally:
+            if not begun and breaker is not None and ticket is not None:
+                breaker.leave(ticket, Code.CANCELLED)
+        if isinstance(reserved, Denied):
+            return self.note(target, number, Outcome(code=Code.OVER_BUDGET, because=reserved.because))
+        if number == 1:
+            runtime.retry_budget.deposit()
+        self._open += worst
+        call = self._call(target, number, until=until, decision=decision)
+        return Leg(call=call, worst=worst, reservation=reserved, ticket=ticket)
+
+    def end(self, leg: Leg, outcome: Outcome) -> Generator[Command, Any, Outcome]:
+        """Tell the breaker, write the line, book the bill. Gives the outcome with its cost."""
+        runtime, target = self._runtime, leg.call.target
+        self._judge(leg, outcome)
+        self._open -= leg.worst
+        usage = outcome.answer.usage
+        heard = bool(outcome.answer.text or outcome.answer.tool_calls)
+        processed = heard or outcome.code in MAYBE_PROCESSED
+        if usage is None and processed and runtime.infos[target].kind != "canned":
+            usage = self._estimate(target, outcome)
+        if usage is not None:
+            cost = runtime.prices.cost(target, usage, at=runtime.now(), seconds=outcome.seconds)
+            if usage.estimated and not heard and outcome.code in UNHEARD:
+                cost = max(cost, leg.worst)
+            usage = replace(usage, cost_usd=cost)
+            outcome = replace(outcome, answer=replace(outcome.answer, usage=usage))
+        self.acted = self.acted or (outcome.sent and outcome.code in ACTED)
+        self.note(target, leg.call.number, outcome)  # first: a caller who leaves during the booking has it there
+        patience = max(min(BOOKING, self._deadline - runtime.clock()), 0.02)
+        if leg.reservation is not None and usage is None:
+            yield Release(reservation=leg.reservation, seconds=patience)
+        elif leg.reservation is not None and usage is not None:
+            yield Settle(reservation=leg.reservation, usd=usage.cost_usd, estimated=usage.estimated, seconds=patience)
+        return outcome
+
+    def drop(self, leg: Leg) -> None:
+        """The flow was closed, which no driver does midway: at least the breaker waits for nobody."""
+        self._judge(leg, Outcome(code=Code.CANCELLED))
+
+    def _judge(self, leg: Leg, outcome: Outcome) -> None:
+        """Tell the breaker, and remember the time of an answer."""
+        runtime, target, first = self._runtime, leg.call.target, outcome.first_token_seconds
+        if first is not None and outcome.code in ANSWERED:
+            runtime.latencies[target].add(first)
+        breaker = runtime.breakers.get(target)
+        if breaker is None or leg.ticket is None:
+            return
+        usual = min(runtime.policy.targets[target].timeout, runtime.policy.resilience.deadline)
+        hurried = outcome.code is Code.TIMEOUT and leg.call.limits.total < usual * FAIR
+        code = Code.OVER_DEADLINE if hurried else outcome.code
+        breaker.leave(leg.ticket, code, retry_after=outcome.retry_after, first=first)
+
+    def note(self, target: str, number: int, outcome: Outcome) -> Outcome:
+        """Write one line on the receipt."""
+        usage = outcome.answer.usage or Usage()
+        attempt = Attempt(
+            target=target,
+            number=number,
+            code=outcome.code,
+            because=outcome.because,
+            seconds=outcome.seconds,
+            first_token_seconds=outcome.first_token_seconds,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_usd=usage.cost_usd,
+            estimated=usage.estimated,
+            status=outcome.status,
+        )
+        self.attempts.append(attempt)
+        return outcome
+
+    def _call(self, target: str, number: int, *, until: float, decision: Decision) -> Call:
+        block = self._runtime.policy.targets[target]
+        total = block.timeout
+        if self._runtime.infos[target].kind != "canned":
+            total = min(total, max(until - self._runtime.clock(), 0.001))
+        return Call(
+            target=target,
+            number=number,
+            request=self._planner.resolved(target),
+            levels=decision.levels,
+            limits=Limits(total=total, first_token=min(block.first_token, total), stall=block.stall),
+            hold=self._hold,
+        )
+
+    def _estimate(self, target: str, outcome: Outcome) -> Usage:
+        """Counted tokens where the target did not tell."""
+        said = outcome.answer.text + "".join(call.arguments for call in outcome.answer.tool_calls)
+        return Usage(
+            input_tokens=self._planner.tokens(target),
+            output_tokens=self._runtime.count_text(target, said) if said else 0,
+            estimated=True,
+        )
+
+    def _spent(self) -> Decimal:
+        """Paid and open: two calls that run side by side share the request's budget."""
+        return sum((attempt.cost_usd for attempt in self.attempts), self._open)
