@@ -17,6 +17,8 @@ from urllib.parse import unquote
 
 from .finding import Finding
 
+_MARGIN = 256
+"""Characters around an escape that are read again with it."""
 _DEPTH = 3
 """Encodings within encodings that are opened; deeper ones are too odd to pass as a prompt."""
 _INVISIBLE = re.compile(
@@ -108,12 +110,12 @@ def _open(reading: Reading, depth: int) -> Iterator[Reading]:
 
 def _encoded(reading: Reading) -> Iterator[Reading]:
     text = reading.text
-    if "\\" in text and _HARD_ESCAPE.search(text) and (inner := _substitute(reading, _JSON_ESCAPE, _unescape)):
-        yield inner
-    if "%" in text and (inner := _substitute(reading, _PERCENT, unquote)):
-        yield inner
-    if "&" in text and (inner := _substitute(reading, _ENTITY, unescape)):
-        yield inner
+    if "\\" in text and _HARD_ESCAPE.search(text):
+        yield from _around(reading, _JSON_ESCAPE, _unescape)
+    if "%" in text:
+        yield from _around(reading, _PERCENT, unquote)
+    if "&" in text:
+        yield from _around(reading, _ENTITY, unescape)
     at = 0
     for word in reading.words:
         at = text.find(word, at)
@@ -121,6 +123,29 @@ def _encoded(reading: Reading) -> Iterator[Reading]:
             if (decoded := _base64(match[0])) is not None:
                 yield Reading(text=decoded, whole=reading.span(at + match.start(), at + match.end()))
         at += len(word)
+
+
+def _around(reading: Reading, pattern: re.Pattern[str], change: Callable[[str], str]) -> Iterator[Reading]:
+    """`reading` with every match changed: only the surroundings of matches, so that one escape costs no second scan."""
+    start = end = -1
+    for match in pattern.finditer(reading.text):
+        if match.start() > end + _MARGIN:
+            if end >= 0:
+                yield from _changed(reading, start, end, pattern, change)
+            start = match.start()
+        end = match.end()
+    if end >= 0:
+        yield from _changed(reading, start, end, pattern, change)
+
+
+def _changed(
+    reading: Reading, start: int, end: int, pattern: re.Pattern[str], change: Callable[[str], str]
+) -> Iterator[Reading]:
+    start, end = max(0, start - _MARGIN), min(len(reading.text), end + _MARGIN)
+    offsets = range(start, end + 1) if reading.offsets is None else reading.offsets[start : end + 1]
+    piece = Reading(text=reading.text[start:end], offsets=offsets, whole=reading.whole)
+    if (inner := _substitute(piece, pattern, change)) is not None:
+        yield inner
 
 
 def _plain(reading: Reading) -> Reading:

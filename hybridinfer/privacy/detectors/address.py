@@ -58,9 +58,9 @@ _CUES = frozenset({
 })  # fmt: skip
 _LABEL = re.compile(
     r"\b(?:address|addr|dirección|adresse|indirizzo|endereço|li(?:ve|ves|ved|ving)|resid(?:e|es|ed|ing)|located|based|ship(?:ped)?|deliver(?:ed)?"
-    r"|mail(?:ed)?|return|corner of(?: the)?|sent|meet(?: me| us)?|off|up|moved?|office is|taxi)\b['\"]?\s?[:=]?\s{0,6}(?:(?:is|are|at|on|to|in|it is)\s){0,2}[\"']?"
+    r"|mail(?:ed)?|return|corner of(?: the)?|sent|meet(?: me| us)?|drops? (?:you|me|us) off|pick (?:you|me|us) up|moved?|office is|taxi)\b['\"]?\s?[:=]?\s{0,6}(?:(?:is|are|at|on|to|in|it is)\s){0,2}[\"']?"
 )
-_HOME = re.compile(r"(?:li(?:ves?|ving)|resid(?:es?|ing)) (?:at|on) ")
+_HOME = re.compile(r"(?:li(?:ves?|ving)|resid(?:es?|ing)) (?:at|on) |corner of (?:the )?")
 _AT_HOME = re.compile(r"[0-9]{1,6}[a-z]?,? (?:[0-9]{1,4} )?(?:[^\W\d_][\w'’.-]{0,24}[ ]?){1,5}")
 _LABELLED = re.compile(
     r"[0-9]{1,6}[A-Za-z]?,?\s(?:[0-9]{1,4}\s)?(?:[^\W\d_][\w'’.-]{0,24}[ ,]{1,2}){1,5}[0-9]{1,5}(?!\w)"
@@ -81,6 +81,7 @@ _FRENCH_STREETS = frozenset({
 _UNITS = frozenset(
     {"suite", "ste", "apt", "apartment", "unit", "flat", "appartement", "wohnung", "piso", "interno", "lägenhet"}
 )
+_UNIT_ALONE = re.compile(r"\b(?:Suite|Ste\.?|Apt\.?|Apartment)\s#?[0-9]{1,5}[A-Za-z]?(?!\w)")
 _UNIT_HINTS = (
     "suite ", "ste ", "ste.", "apt ", "apt.", "apartment ", "unit ", "flat ", "appartement ", "wohnung ", "piso ",
     "interno ", "lägenhet ",
@@ -106,8 +107,10 @@ def detect(view: View) -> Iterator[Finding]:
     has_unit = any(unit in view.lower for unit in _UNIT_HINTS)
     for number in _NUMBER.finditer(text):
         start = number.start()
-        if start < end:
-            continue
+        if start < end or (
+            text[max(0, start - 2)].isdecimal() and text[number.end() + 1 : number.end() + 2].isdecimal()
+        ):
+            continue  # inside an address already, or in the middle of a row of numbers
         match = _after(text, start, has_unit=has_unit) or _before(text, start) or _labelled(view, start)
         if match is not None:
             end = match.end()
@@ -161,6 +164,8 @@ def _before(text: str, start: int) -> re.Match[str] | None:
         return None
     words = [word.lower() for word in _WORD.findall(text, max(0, start - _BEFORE), start)]
     patterns = []
+    if last.rstrip(".#") in ("Suite", "Ste", "Apt", "Apartment"):
+        patterns.append(_UNIT_ALONE)
     if not _HEADS.isdisjoint(words):
         patterns.append(_ROMANCE)
     if words and words[-1].endswith(_TAILS):

@@ -9,7 +9,7 @@ from ..finding import Finding
 from .view import View
 
 _LOCAL = re.compile(r"[\w.+%'-]{1,64}\Z")
-_DOMAIN = re.compile(r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w@])")
+_DOMAIN = re.compile(r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![^\W\d]|@)")
 _SPELLED = re.compile(
     r"[\w.+-]{1,64}\s?(?:\[\s?at\s?\]|\(\s?at\s?\)|\{\s?at\s?\}|<at>)\s?[\w-]{1,63}"
     r"(?:(?:\s?(?:\[\s?dot\s?\]|\(\s?dot\s?\)|\{\s?dot\s?\}|<dot>)\s?|\.)[\w-]{1,63}){1,4}",

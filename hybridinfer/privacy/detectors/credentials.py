@@ -53,14 +53,22 @@ def detect(view: View) -> Iterator[Finding]:
     if not view.token_spans:
         return
     formats, labelled = _rules()
-    for rule in dict.fromkeys([rule for keyword, rule in formats if keyword in view.tokens]):
-        for match in _compiled(rule.pattern).finditer(view.text):
-            yield from _judge(match, rule.name, rule.entropy)
+    for keyword, rule in formats:
+        if keyword in view.tokens:
+            for match in _near(view, keyword, rule.pattern):
+                yield from _judge(match, rule.name, rule.entropy)
     for word, value in labelled:
         if word in view.tokens:
-            for match in _compiled(f"(?i){re.escape(word)}{_ASSIGN}({value})").finditer(view.text):
+            for match in _near(view, word, f"(?i){re.escape(word)}{_ASSIGN}({value})"):
                 if any(map(str.isdecimal, match[1])):
                     yield from _judge(match, word, 2.5)
+
+
+def _near(view: View, keyword: str, pattern: str) -> Iterator[re.Match[str]]:
+    """The matches of `pattern` around the places of `keyword`."""
+    for start, end in view.token_windows:
+        if view.lower.find(keyword, start, end) >= 0:
+            yield from _compiled(pattern).finditer(view.text, start, end)
 
 
 def _judge(match: re.Match[str], name: str, least: float) -> Iterator[Finding]:
@@ -81,7 +89,7 @@ def _judge(match: re.Match[str], name: str, least: float) -> Iterator[Finding]:
 @cache
 def _rules() -> tuple[tuple[tuple[str, Format], ...], tuple[tuple[str, str], ...]]:
     """Keyword and format, for every keyword; and vendor's name and value."""
-    data = tomllib.loads(files(__package__).joinpath("vendors.toml").read_text("utf-8"))
+    data = tomllib.loads(files(__name__.rpartition(".")[0]).joinpath("vendors.toml").read_text("utf-8"))
     formats = [
         Format(rule["name"], tuple(rule["keywords"]), rule["pattern"], rule.get("entropy", 2.0))
         for rule in data["format"]

@@ -17,7 +17,7 @@ _JWT = re.compile(r"\bey[A-Za-z0-9_-]{10,2000}\.ey[A-Za-z0-9_-]{10,8000}(?:\.[A-
 _JWE = re.compile(r"\bey[A-Za-z0-9_-]{10,2000}(?:\.[A-Za-z0-9_-]{0,8000}){4}")
 _URL = re.compile(r"://[^\s/:@\"'<>?#]{0,80}:([^\s/\"'<>{}$]{2,120})@[\w.\[-]")
 _HEADER = re.compile(
-    r"(?:authorization[\"']?\s{0,3}[:=,]\s{0,3}[\"'(]{0,2}(?:basic|bearer|token|digest|apikey|negotiate)?\s{0,3}|\b(?:basic|bearer)\s{1,3})"
+    r"(?:authorization[\"']?\s{0,3}[:=,]\s{0,3}[\"'(]{0,2}(?:basic|bearer|token|digest|apikey|negotiate)?\s{0,3}|(?:basic|bearer)\s{1,3})"
     r"(?P<v>[A-Za-z0-9._~+/=:-]{8,4000})",
     re.IGNORECASE,
 )
@@ -49,11 +49,12 @@ def detect(view: View) -> Iterator[Finding]:
         for match in _URL.finditer(text):
             if not is_placeholder(match[1]):
                 yield _finding("connection_string", match.start(1), match.end(1), "url", 0.97)
-    if "authorization" in lower or "bearer" in view.tokens or "basic" in view.tokens:
-        for match in _HEADER.finditer(text):
-            value = match["v"].rstrip(".:,")
-            if _looks_random(value):
-                yield _finding("credential", match.start("v"), match.start("v") + len(value), "header", 0.9)
+    for word in ("authorization", "bearer", "basic"):
+        if word == "authorization" or word in view.tokens:
+            for at in view.words(word):
+                header = _HEADER.match(text, at)
+                if header is not None and _looks_random(value := header["v"].rstrip(".:,")):
+                    yield _finding("credential", header.start("v"), header.start("v") + len(value), "header", 0.9)
     if "curl" in lower:
         for match in _CURL_USER.finditer(text):
             group = next(number for number in (1, 2, 3) if match[number])

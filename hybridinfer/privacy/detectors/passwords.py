@@ -10,7 +10,7 @@ from .text import entropy, is_placeholder
 from .view import View
 
 _KEY = re.compile(
-    r"identified by(?= ['\"])|passw(?:or)?ds?|passwd|passphrases?|passcodes?|pwd|(?<![a-z])pass(?![a-z])|pass(?=[_=:])|secrets?|tokens?|api[_\- ]?keys?|auth[_\- ]?keys?|credentials?|creds?\b"
+    r"identified by(?= ['\"])|passw(?:or)?ds?|passwd|passphrases?|passcodes?|pwd|(?<![a-z])pass(?![a-z])|pass[_-]phrases?|pass(?=[=:])|secrets?|tokens?|api[_\- ]?keys?|auth[_\- ]?keys?|credentials?|creds?\b"
     r"|(?:private|access|encryption|signing|account|shared|master|license|licence|storage|subscription|deploy|publishable|service)[_\- ]?keys?|(?<![a-z])key(?=[\"']?\s?[:=]+\s?[\"'])"
     r"|(?<![a-z])auth(?=[\"'_]?\s?[:=])|cookie|session[_\- ]?(?:id|key)|(?<![a-z])salt(?=[\"']?\s?[:=])|(?<![a-z])pin(?=\s(?:code|number|is)|[:=])|(?<![a-z])otp\b"
     r"|kennwort|passwort|contraseñas?|clave|has[lł]o|mot de passe|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호"
@@ -122,7 +122,7 @@ def detect(view: View) -> Iterator[Finding]:
             continue
         quote = (link["quote"] or "").lstrip("\\")
         value = (_QUOTED if quote else _BARE).match(view.text, link.end())
-        if value is None:
+        if value is None or (not quote and value[0].count("=") > 2):
             continue
         if quote and view.text[value.end() : value.end() + 1] not in (_CLOSING.get(quote, quote), "\\"):
             continue
@@ -215,6 +215,8 @@ class _Candidate:
             return False
         if self._op == "(" and not self._quoted:
             return False
+        if self.in_prose and not self._verb and self._key.lower() == "pass":
+            return False  # the verb
         if self.in_prose and not self._quoted:
             return self._is_flag() or self._is_told()
         return self._is_literal() if self._quoted else self._is_bare()

@@ -12,6 +12,13 @@ _CUE = re.compile(
     r"phone|\btel\b|tel[.:]|telef|teléf|tfno|téléph|\bcall|mobile|mobil|móvil|\bcell|cellul|celular|\bfax|contact|whatsapp|\bring\b|text (?:me|him|her|us)"
     r"|\bsms\b|hotline|helpline|reach (?:me|him|her|us)|\bext\b|\bdial|☎|📞|📱|\bkom\.|handy|rufnummer|telefon|numéro|número|numero|answering|messages? to|desk:|office:|home:|work:|cell:|電話|电话|手机|전화|тел"
 )
+_STEMS = (
+    "phone", "tel", "tfno", "tél", "call", "mobil", "móvil", "cell", "celul", "fax", "contact", "whatsapp", "ring", "text ", "sms",
+    "line", "reach", "ext", "dial", "☎", "📞", "📱", "kom.", "handy", "rufnum", "numéro", "número", "numero", "answering",
+    "message", "desk:", "office:", "home:", "work:", "電話", "电话", "手机", "전화", "тел",
+)  # fmt: skip
+"""One of them is in every cue."""
+_LEAD = 40
 _NOT_CUE = re.compile(
     r"(?:order|invoice|ticket|case|ref|reference|tracking|isbn|issn|doi|sku|serial|part|model|version|port|pid|id|zip|acct|account|transaction|timestamp)\s*(?:number|no\.?|#|id)?\s*[:#=]?\s*$"
 )
@@ -44,26 +51,30 @@ def detect(view: View) -> Iterator[Finding]:
 
 
 def _judge(view: View, match: re.Match[str]) -> tuple[str, float]:
-    text = match[0]
+    text, start = match[0], match.start()
     number = digits(text)
-    international = text.startswith(("+", "(+", "00"))
     if not 7 <= len(number) <= 15 or len(set(number)) < 3 or _FICTION.search(text):
         return "", 0.0
     if any(len(group) > 6 for group in text.split(".")[1:]) or text[1:2] == " ":
         return "", 0.0
-    if international and _possible(text, number):
+    if text.startswith(("+", "(+", "00")) and _possible(text, number):
         return "libphonenumber", 0.95
-    if _DATE.match(text) or view.before(match.start(), _NOT_CUE, width=25):
+    lead = view.lower[max(0, start - _LEAD) : start]
+    if any(stem in lead for stem in _STEMS) and view.before(start, _CUE, width=_LEAD):
+        verdict = "label", 0.85
+    elif _NORTH_AMERICA.fullmatch(text) or _NORTH_AMERICA_LOOSE.fullmatch(text):
+        verdict = "format", 0.75
+    elif _is_national(text, number) and view.text[max(0, start - 1)] != "/":
+        verdict = "format", 0.6
+    else:
         return "", 0.0
-    if view.before(match.start(), _CUE, width=40):
-        return "label", 0.85
-    if _NORTH_AMERICA.fullmatch(text) or _NORTH_AMERICA_LOOSE.fullmatch(text):
-        return "format", 0.75
-    if view.text[max(0, match.start() - 1)] == "/" or _ZIP.fullmatch(text):
-        return "", 0.0
-    if 9 <= len(number) <= 12 and text.count("/") < 2 and _NATIONAL.fullmatch(text) and not _is_round(number):
-        return "format", 0.6
-    return "", 0.0
+    return ("", 0.0) if _DATE.match(text) or view.before(start, _NOT_CUE, width=25) else verdict
+
+
+def _is_national(text: str, number: str) -> bool:
+    if not 9 <= len(number) <= 12 or text.count("/") > 1 or _ZIP.fullmatch(text) or _is_round(number):
+        return False
+    return _NATIONAL.fullmatch(text) is not None
 
 
 def _is_round(number: str) -> bool:

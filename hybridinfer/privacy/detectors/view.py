@@ -46,14 +46,21 @@ class View:
         return tuple(spans)
 
     @cached_property
+    def token_windows(self) -> tuple[tuple[int, int], ...]:
+        """The spans of `tokens`."""
+        before = (0, *(end for _, end in self.token_spans))
+        return tuple((max(at, start - _NEAR), end) for at, (start, end) in zip(before, self.token_spans, strict=False))
+
+    @cached_property
     def tokens(self) -> str:
         """Those words in lower case, each with what stands before it: keys are nowhere else."""
-        pieces: list[str] = []
-        at = 0
-        for start, end in self.token_spans:
-            pieces.append(self.lower[max(at, start - _NEAR) : end])
-            at = end
-        return "\n".join(pieces)
+        return "\n".join(self.lower[start:end] for start, end in self.token_windows)
+
+    @cached_property
+    def near_windows(self) -> tuple[tuple[int, int], ...]:
+        """The spans of `near`."""
+        before = (0, *(start for start, _ in self._spans))
+        return tuple((max(at, start - _NEAR), start) for at, (start, _) in zip(before, self._spans, strict=False))
 
     @cached_property
     def near(self) -> str:
@@ -61,12 +68,7 @@ class View:
 
         Empty: there is no such number.
         """
-        pieces: list[str] = []
-        at = 0
-        for start, _ in self._spans:
-            pieces.append(self.flat[max(at, start - _NEAR) : start] + "\n")
-            at = start
-        return "".join(pieces)
+        return "".join(self.flat[start:end] + "\n" for start, end in self.near_windows)
 
     @cached_property
     def _spans(self) -> tuple[tuple[int, int], ...]:
@@ -95,13 +97,14 @@ class View:
         at = max(0, start - width, self.lower.rfind("\n", max(0, start - width), start) + 1)
         return cue.search(self.lower, at, start) is not None
 
-    def words(self, word: str) -> Iterator[int]:
-        """Where `word` (lower case, `flat`) begins a word."""
-        at = self.flat.find(word)
+    def words(self, word: str, start: int = 0, end: int | None = None) -> Iterator[int]:
+        """Where `word` (lower case, `flat`) begins a word, between `start` and `end`."""
+        end = len(self.flat) if end is None else end
+        at = self.flat.find(word, start, end)
         while at >= 0:
             if at == 0 or not self.flat[at - 1].isalnum():
                 yield at
-            at = self.flat.find(word, at + 1)
+            at = self.flat.find(word, at + 1, end)
 
 
 _DIGIT = re.compile(r"[0-9]")
