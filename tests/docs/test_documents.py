@@ -66,3 +66,11 @@ def test_links_lead_somewhere(document):
 def test_the_documents_are_found():
     """An empty list of documents would prove nothing."""
     assert {"README.md", "tutorial.md"} <= {document.name for document in WITH_PYTHON}
+
+
+def test_every_environment_variable_is_documented():
+    """What the code reads, docs/configuration.md explains, and nothing else."""
+    sources = "\n".join(file.read_text(encoding="utf-8") for file in ROOT.glob("hybridinfer/**/*.py"))
+    read = set(re.findall(r"\bHYBRIDINFER_[A-Z]+\b", sources))
+    explained = set(re.findall(r"\bHYBRIDINFER_[A-Z]+\b", (ROOT / "docs/configuration.md").read_text(encoding="utf-8")))
+    assert read == explained
