@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from ..policy.model import Policy
+    from .requests import RequestLog
 
 __all__ = [
     "Ledger",
@@ -29,6 +30,8 @@ __all__ = [
     "Reservation",
     "default_path",
     "open_ledger",
+    "open_log",
+    "records_path",
 ]
 
 ENVIRONMENT = "HYBRIDINFER_LEDGER"
@@ -77,6 +80,24 @@ def open_ledger(policy: Policy, path: str | Path | None = None, *, environ: Mapp
     ledger = _sqlite(policy, str(place)) if scheme is None else _factory(scheme[1])(policy, str(place))
     usd = allowed(policy)
     return Allowance(ledger, usd) if usd else ledger
+
+
+def records_path(path: str | Path | None = None, *, environ: Mapping[str, str] | None = None) -> Path:
+    """Where requests are recorded: the ledger's file, or the default one where the ledger is no file."""
+    place = path or (os.environ if environ is None else environ).get(ENVIRONMENT) or default_path()
+    return default_path() if isinstance(place, str) and _URL.match(place) else Path(place)
+
+
+def open_log(policy: Policy, *, environ: Mapping[str, str] | None = None) -> RequestLog | None:
+    """The hook that records requests for `hybridinfer usage`; None for a policy without window budgets.
+
+    Whoever has no budgets has asked for no file; `RequestLog(path)` as a hook of the router records all the same.
+    """
+    if all(block.per == "request" for block in policy.budgets):
+        return None
+    from .requests import RequestLog
+
+    return RequestLog(records_path(environ=environ))
 
 
 def default_path() -> Path:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _APPLICATION = 0x68796272  # "hybr": tells our files from others
 _VERSION = 1
+# Split at each semicolon: none stands in a comment.
 _SCHEMA = """
 CREATE TABLE accounts (
     account   TEXT NOT NULL,     -- JSON: budget, period, window, tag, the tag's value
@@ -38,6 +39,21 @@ CREATE TABLE holds (
     expires INTEGER NOT NULL,  -- then the row goes and its amount stays booked
     buckets TEXT NOT NULL      -- JSON: [[account, bucket], ...]
 ) WITHOUT ROWID, STRICT;
+CREATE TABLE requests (            -- one row a request, by `RequestLog`, in the order of time
+    id            TEXT NOT NULL,
+    at            REAL NOT NULL,   -- when it ended, in seconds since the epoch
+    rule          TEXT,
+    target        TEXT,            -- who answered, NULL: nobody
+    zone          TEXT,
+    code          TEXT,
+    degraded      INTEGER NOT NULL,
+    seconds       REAL NOT NULL,
+    input_tokens  INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    cost          INTEGER NOT NULL,  -- nano-dollars, failed attempts included
+    estimated     INTEGER NOT NULL,  -- of them, from counted tokens
+    tags          TEXT NOT NULL      -- JSON
+) STRICT;
 """
 _KEPT = 35 * 86_400  # seconds that a bucket is kept after it stopped to count
 _SWEEP = 60  # seconds between two sweeps
@@ -79,11 +95,11 @@ class SqliteStore:
         """Wait until all is written; the last ledger of a file in this process closes it."""
         writer, self._writer = self._writer, None
         if writer is not None:
-            await asyncio.get_running_loop().run_in_executor(None, leave, writer)
+            await asyncio.to_thread(leave, writer)
 
     def _open(self) -> Writer:
         if self._writer is None:
-            self._writer = writer_for(self.path, _prepare)
+            self._writer = writer_for(self.path, prepare)
         return self._writer
 
 
@@ -144,7 +160,8 @@ def _sweeping(now: int) -> Work[None]:
     return sweep
 
 
-def _prepare(db: sqlite3.Connection) -> None:
+def prepare(db: sqlite3.Connection) -> None:
+    """Make a new connection's file a ledger, or raise LedgerDown where it is something else."""
     application = db.execute("PRAGMA application_id").fetchone()[0]
     if application != _APPLICATION and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         raise LedgerDown("the ledger's file belongs to another program; give another path")

@@ -118,9 +118,8 @@ class Writer:
                 outcomes = self._transact(items)
                 if not going:
                     self.disconnect()
-            self._owed = [item for item, outcome in zip(items, outcomes, strict=True) if _is_owed(item, outcome)][
-                :_OWED
-            ]
+            pairs = zip(items, outcomes, strict=True)
+            self._owed = [item for item, outcome in pairs if item.future is None and _is_outage(outcome)][:_OWED]
             if self._owed:
                 logger.warning("%d bookings wait for the ledger %s", len(self._owed), self.path)
             _deliver(items, outcomes)
@@ -135,6 +134,9 @@ class Writer:
             db.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the callers: they must not wait for ever
             self.disconnect()  # rolls back, and looks at the file afresh next time
+            failure = _failure(error, self.path)
+            if len(items) > 1 and not _is_outage(failure):  # one of them is at fault: the others shall not pay for it
+                return [outcome for item in items for outcome in self._transact([item])]
             return [_failure(error, self.path) for _ in items]
         return outcomes
 
@@ -187,8 +189,11 @@ def use_wal(db: sqlite3.Connection) -> None:
     )  # survives every crash of the process; a power cut may cost the last moments
 
 
-def _is_owed(item: _Item, outcome: object) -> bool:
-    return item.future is None and isinstance(outcome, LedgerDown)
+def _is_outage(outcome: object) -> bool:
+    """Whether it is the file that failed, which somebody can mend, and not the work."""
+    if not isinstance(outcome, LedgerDown):
+        return False
+    return not isinstance(outcome.__cause__, sqlite3.Error) or _code(outcome.__cause__) in _OUTAGES
 
 
 def _deliver(items: list[_Item], outcomes: list[Any]) -> None:
@@ -216,13 +221,27 @@ def _failure(error: Exception, path: Path) -> Exception:
         return LedgerDown(str(error))
     if not isinstance(error, (sqlite3.Error, OSError)):
         return error
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    advice = _ADVICE.get(code, "check that the file and its directory can be written")
+    advice = _ADVICE.get(_code(error), "check that the file and its directory can be written")
     down = LedgerDown(f"the ledger {path} cannot be used: {error}; {advice}")
     down.__cause__ = error
     return down
 
 
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 where it was none of its errors."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+_OUTAGES = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another process holds it: find and end that process",
     sqlite3.SQLITE_LOCKED: "another process holds it: find and end that process",

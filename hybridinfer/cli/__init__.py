@@ -23,6 +23,7 @@ COMMANDS = {
     "policy": "Check, test and describe policies.",
     "models": "List, fetch, verify and remove local models.",
     "privacy": "Show what a text holds that is private.",
+    "usage": "Show what was spent, and what that saved.",
     "doctor": "Look at this machine's set-up and say what to change.",
     "demo": "See it work: about twenty prompts, then a staged outage.",
 }

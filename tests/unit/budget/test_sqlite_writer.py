@@ -210,6 +210,18 @@ async def test_a_bug_reaches_its_caller(path: Path) -> None:
     await ledger.aclose()
 
 
+@pytest.mark.anyio
+async def test_work_that_can_never_be_done_is_not_repeated(path: Path) -> None:
+    """A booking that the database itself refuses is given up, so that it cannot stop the others."""
+    ledger = SqliteLedger(POLICY, path)
+    await reserve(ledger)
+    ledger._store._writer.post(lambda db: db.execute("INSERT INTO nowhere VALUES (1)"))  # type: ignore[attr-defined]
+    await ledger._store._writer.run(lambda db: None)  # type: ignore[attr-defined]
+    await reserve(ledger)
+    assert (await ledger.standing({})).used == 0.5
+    await ledger.aclose()
+
+
 def test_one_file_serves_many_event_loops(path: Path) -> None:
     """Ledgers of several threads and loops share one writer and one limit."""
     results: list[bool] = []
