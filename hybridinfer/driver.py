@@ -53,6 +53,8 @@ logger = logging.getLogger("hybridinfer")
 INLINE_CHARACTERS = 20_000
 """Longer requests are scored in a thread: that many characters take a few milliseconds."""
 
+FASTER = "another target was faster"
+
 Delta = Start | TextDelta | ToolCallDelta | Reset
 
 
@@ -219,12 +221,14 @@ class Drive:
 
     async def _race(self, race: Race) -> Mapping[str, Outcome]:
         tasks: dict[str, asyncio.Task[Outcome]] = {race.pending.target: race.pending.handle}
-        if race.call is not None:
+        ends: dict[str, Outcome] = {}
+        if race.call is not None and _answered(race.pending.handle):  # while money was reserved for the other one
+            ends[race.call.target] = Outcome(code=Code.CANCELLED, because=FASTER, sent=False)
+        elif race.call is not None:
             tasks[race.call.target] = self._beside(race.call)
         running: set[asyncio.Task[Outcome]] = set(tasks.values())
-        while running and not any(task.done() and task.result().code in ANSWERED for task in tasks.values()):
+        while running and not any(_answered(task) for task in tasks.values()):
             _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        ends: dict[str, Outcome] = {}
         won = False
         for name, task in tasks.items():
             if task.done() and not (won and task.result().code in ANSWERED):
@@ -233,7 +237,7 @@ class Drive:
             else:
                 await self._stop(task)
                 await self._calls[name].close()
-                ends[name] = self._calls[name].so_far(Code.CANCELLED, "another target was faster")
+                ends[name] = self._calls[name].so_far(Code.CANCELLED, FASTER)
         return ends
 
     def _beside(self, call: Call) -> asyncio.Task[Outcome]:
@@ -269,6 +273,10 @@ class Drive:
         except Abandoned as gone:
             if gone.receipt is not None:
                 self._tell(gone.receipt)
+
+
+def _answered(task: asyncio.Task[Outcome]) -> bool:
+    return task.done() and task.result().code in ANSWERED
 
 
 def _pieces(answer: Answer) -> Iterator[TextDelta | ToolCallDelta]:

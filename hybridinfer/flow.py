@@ -251,11 +251,9 @@ class _Run:
                 self.legs.drop(one)
             raise
         except Abandoned as gone:
-            for one in legs:
-                yield from self.legs.end(one, gone.of(one.call.target))
+            yield from self.legs.end_all(legs, {one.call.target: gone.of(one.call.target) for one in legs})
             raise
-        for one in legs:
-            ends[one.call.target] = yield from self.legs.end(one, ends[one.call.target])
+        ends = yield from self.legs.end_all(legs, ends)
         named = winner or legs[-1].call.target
         return Tried(named, ends[named], position + (1 if isinstance(reply, Outcome) else 2))
 

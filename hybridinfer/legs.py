@@ -6,12 +6,12 @@ the line stands on the receipt. Like the flow, it yields commands and does no I/
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from .commands import Call, Command, Denied, Limits, Outcome, Release, Reserve, Settle
+from .commands import Abandoned, Call, Command, Denied, Limits, Outcome, Release, Reserve, Settle
 from .receipt import ANSWERED, Attempt, Code
 from .types import Usage
 
@@ -127,7 +127,7 @@ class Legs:
         self._open -= leg.worst
         usage = outcome.answer.usage
         heard = bool(outcome.answer.text or outcome.answer.tool_calls)
-        processed = heard or outcome.code in MAYBE_PROCESSED
+        processed = heard or (outcome.sent and outcome.code in MAYBE_PROCESSED)
         if usage is None and processed and runtime.infos[target].kind != "canned":
             usage = self._estimate(target, outcome)
         if usage is not None:
@@ -136,7 +136,7 @@ class Legs:
                 cost = max(cost, leg.worst)
             usage = replace(usage, cost_usd=cost)
             outcome = replace(outcome, answer=replace(outcome.answer, usage=usage))
-        self.acted = self.acted or (outcome.sent and outcome.code in ACTED)
+        self.acted = self.acted or heard or (outcome.sent and outcome.code in ACTED)
         self.note(target, leg.call.number, outcome)  # first: a caller who leaves during the booking has it there
         patience = max(min(BOOKING, self._deadline - runtime.clock()), 0.02)
         if leg.reservation is not None and usage is None:
@@ -144,6 +144,26 @@ class Legs:
         elif leg.reservation is not None and usage is not None:
             yield Settle(reservation=leg.reservation, usd=usage.cost_usd, estimated=usage.estimated, seconds=patience)
         return outcome
+
+    def end_all(
+        self, legs: Sequence[Leg], outcomes: Mapping[str, Outcome]
+    ) -> Generator[Command, Any, dict[str, Outcome]]:
+        """`end` for each of them, by target. A caller who leaves during one booking does not undo the others."""
+        ends: dict[str, Outcome] = {}
+        left: Abandoned | None = None
+        for position, leg in enumerate(legs):
+            target = leg.call.target
+            try:
+                ends[target] = yield from self.end(leg, outcomes[target])
+            except Abandoned as gone:
+                left = gone
+            except GeneratorExit:
+                for rest in legs[position + 1 :]:
+                    self.drop(rest)
+                raise
+        if left is not None:
+            raise left
+        return ends
 
     def drop(self, leg: Leg) -> None:
         """The flow was closed, which no driver does midway: at least the breaker waits for nobody."""

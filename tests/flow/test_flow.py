@@ -881,6 +881,12 @@ class TestRequestsThatAct:
         stage = Stage(resilience={"retry_on": []})
         assert Play(stage, bad(code), ok(), request=self.UNSAFE).called == ["cloud", "other"]
 
+    def test_half_an_answer_is_an_action_whatever_the_code(self):
+        """A rate limit in the middle of a stream: the target had begun."""
+        cut = bad(Code.RATE_LIMITED, answer=Answer(text="half"))
+        play = Play(Stage(), cut, ok(), request=self.UNSAFE)
+        assert play.called == ["cloud", "sorry"]
+
     def test_a_connection_that_was_never_made_is_no_action(self):
         """Refused connections are retried and fallen back on as ever."""
         refused = bad(Code.UNAVAILABLE, sent=False)
@@ -987,6 +993,40 @@ class TestHedging:
         play = Play(self.stage(budgets=DAY), slow, leave_at=Race)
         assert [settle.usd for settle in play.all(Settle)] == [Decimal("0.11"), Decimal("0.055")]
         assert play.codes == [("cloud", 1, Code.CANCELLED), ("other", 1, Code.CANCELLED)]
+
+    def test_leaving_while_the_first_leg_is_booked_still_books_the_second(self):
+        """Neither reservation stays open, and both lines are on the receipt."""
+        slow = Pending(target="cloud", handle="running")
+        ends = {"cloud": bad(Code.CANCELLED), "other": ok()}
+        play = Play(self.stage(budgets=DAY), slow, ends, leave_at=Settle)
+        assert [settle.reservation.target for settle in play.all(Settle)] == ["cloud", "other"]
+        assert play.codes == [("cloud", 1, Code.CANCELLED), ("other", 1, Code.OK)]
+
+    def test_a_leg_that_was_never_sent_costs_nothing(self):
+        """The first answered while money was put aside for the second."""
+        slow = Pending(target="cloud", handle="running")
+        ends = {"cloud": ok(), "other": bad(Code.CANCELLED, sent=False)}
+        play = Play(self.stage(budgets=DAY), slow, ends)
+        assert [release.reservation.target for release in play.all(Release)] == ["other"]
+        assert play.receipt.attempts[1].cost_usd == 0
+
+    def test_closing_the_booking_of_a_race_gives_both_tickets_back(self):
+        """Garbage collection between two bookings is not a leak."""
+        stage = self.stage(budgets=DAY, resilience={"circuit_breaker": {"failures": 1}})
+        for name in ("cloud", "other"):
+            stage.breakers[name].leave(stage.breakers[name].enter(), Code.UNAVAILABLE)
+        stage.now += 60
+        steps, answer = flow.run(REQUEST, stage.runtime, hold=True), None
+        while not isinstance(command := steps.send(answer), Settle):
+            match command:
+                case Call():
+                    answer = Pending(target="cloud", handle="x")
+                case Race():
+                    answer = {"cloud": bad(Code.CANCELLED), "other": bad(Code.CANCELLED)}
+                case _:
+                    answer = Play._answer(SimpleNamespace(_stage=stage, _reserving=0, _deny=(), commands=[]), command)
+        steps.close()
+        assert all(stage.breakers[name].enter() is not None for name in ("cloud", "other"))
 
     def test_closing_a_race_gives_both_tickets_back(self):
         """No breaker waits for a call that nobody makes."""

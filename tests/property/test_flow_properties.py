@@ -18,11 +18,13 @@ from hybridinfer.budget.ledger import MemoryLedger
 from hybridinfer.drill.simulator import Arrival, run, stage
 from hybridinfer.drill.world import Answers, Downtime, Fails, Hangs, World
 from hybridinfer.errors import StreamInterrupted
+from hybridinfer.legs import ACTED
 from hybridinfer.policy.load import load
 from hybridinfer.receipt import ANSWERED, Code
 from hybridinfer.types import Message, Request, Reset, Start, Text, TextDelta
 
 LATE = 0.05
+UNSENT = {Code.UNSAFE, Code.CIRCUIT_OPEN, Code.OVER_BUDGET, Code.OVER_DEADLINE}
 NAMES = ("a", "b", "c", "d")
 PRIVATE = {"name": "stay", "when": {"privacy": "secret"}, "cloud": "never"}
 
@@ -48,6 +50,10 @@ steps = st.one_of(
         retry=st.sampled_from([None, True, False]),
     ),
     st.builds(Hangs, said=st.sampled_from(["", "half"]), first=seconds),
+)
+
+hedges = st.sampled_from(
+    [{}, {}, {"hedge": {"after": "100ms"}}, {"hedge": {"after": "5s"}}, {"hedge": {"after": "p95"}}]
 )
 
 
@@ -84,7 +90,7 @@ def policies(draw):
             "targets": targets,
             "budgets": budgets,
             "boundaries": [PRIVATE] if draw(st.booleans()) else [],
-            "rules": [{"name": "all", "use": use}],
+            "rules": [{"name": "all", "use": use} | draw(hedges)],
             "resilience": resilience,
         }
     )
@@ -123,6 +129,7 @@ requests = st.builds(
     timeout=st.none() | seconds,
     max_tokens=st.just(200),
     on_interrupt=st.sampled_from([None, None, "error", "restart", "buffer"]),
+    safe_to_retry=st.sampled_from([True, True, False]),
 )
 arrivals = st.lists(
     st.builds(
@@ -174,10 +181,21 @@ def check_story(policy, arrival, story):
         assert receipt.degraded == (receipt.rung != 1 or receipt.target == "d")
     else:
         assert receipt.target is None
+    if not arrival.request.safe_to_retry:
+        check_sent_once(receipt)
     check_events(arrival, story)
     for budget in policy.budgets:
         if budget.per == "request":
             assert receipt.cost_usd <= budget.usd
+
+
+def check_sent_once(receipt):
+    """After a target may have acted, only a canned reply may follow."""
+    acted = False
+    for attempt in receipt.attempts:
+        if attempt.code not in UNSENT and attempt.target != "d":
+            assert not acted, "a request that acts was sent again"
+            acted = attempt.code in ACTED
 
 
 def check_events(arrival, story):

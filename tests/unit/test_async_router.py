@@ -203,7 +203,8 @@ class TestClosing:
         stream = router.stream("hi")
         events = aiter(stream)
         await anext(events)
-        await router.aclose()
+        async with asyncio.timeout(3):  # the request's own deadline is five
+            await router.aclose()
         assert targets["cloud"].open == 0
         with pytest.raises(ConfigurationError, match="closed before this stream was read to its end"):
             await anext(events)

@@ -192,6 +192,9 @@ class TestTheLedger:
         assert scene.books.settled == []
         closing = asyncio.create_task(scene.router.aclose())
         await scene.books.reached.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not scene.books.closed
         scene.books.go_on.set()
         await closing
         assert len(scene.books.settled) == 1
@@ -369,6 +372,89 @@ class TestLeaving:
         receipt = await scene.leave(target.called)
         assert receipt.code is Code.CANCELLED
         assert len(scene.books.settled) == 1
+
+
+class TestHedging:
+    """Calls side by side, for real."""
+
+    @staticmethod
+    def policy(after="20ms"):
+        return POLICY | {"rules": [{"name": "all", "use": ["cloud", "other", "local"], "hedge": {"after": after}}]}
+
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_the_faster_one_answers_and_the_slower_one_is_closed(self, stream):
+        """Both are billed."""
+        scene = Scene(cloud=(Hang(),), policy=self.policy())
+        if stream:
+            async with scene.router.stream("hello") as read:
+                events = [type(event).__name__ async for event in read]
+            assert events == ["Start", "TextDelta", "TextDelta", "End"]
+            response = read.response
+        else:
+            response = await scene.router.complete("hello")
+        assert (response.target, response.text) == ("other", "hello")
+        assert [(a.target, a.code) for a in response.receipt.attempts] == [
+            ("cloud", Code.CANCELLED),
+            ("other", Code.OK),
+        ]
+        assert {target for target, _, _ in scene.books.settled} == {"cloud", "other"}
+        scene.check_clean()
+
+    async def test_a_quick_answer_is_alone(self):
+        """Nobody else is called."""
+        scene = Scene(policy=self.policy("5s"))
+        assert (await scene.router.complete("hello")).target == "cloud"
+        assert scene.targets["other"].requests == []
+        scene.check_clean()
+
+    async def test_an_answer_that_comes_while_money_is_put_aside(self):
+        """The second call is never made, and costs nothing."""
+        release, said = asyncio.Event(), asyncio.Event()
+
+        class Slow(FakeTarget):
+            async def stream(self, request, *, stream):
+                await release.wait()
+                async for event in super().stream(request, stream=stream):
+                    yield event
+                said.set()
+
+        scene = Scene(books=Books(**{"reserve:other": "wait"}), policy=self.policy())
+        scene.targets["cloud"] = Slow("cloud")
+        scene.router = AsyncRouter(self.policy(), targets=scene.targets, ledger=scene.books)
+        asking = asyncio.create_task(scene.router.complete("hello"))
+        await scene.books.reached.wait()
+        release.set()
+        await said.wait()
+        for _ in range(3):  # until the call's task has ended
+            await asyncio.sleep(0)
+        scene.books.go_on.set()
+        response = await asking
+        assert response.target == "cloud"
+        assert scene.targets["other"].requests == []
+        assert scene.books.released == ["other"]
+        scene.check_clean()
+
+    async def test_when_both_fail_the_next_rung_answers(self):
+        """Neither is asked again."""
+        scene = Scene(cloud=(Hang(),), policy=self.policy() | {"targets": quick("cloud")})
+        scene.targets["other"].script = [Outage(Code.UNAVAILABLE)]
+        response = await scene.router.complete("hello")
+        assert response.target == "local"
+        assert [a.code for a in response.receipt.attempts] == [Code.TIMEOUT, Code.UNAVAILABLE, Code.OK]
+        scene.check_clean()
+
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_a_caller_who_leaves_during_the_race(self, stream):
+        """Both calls are closed and booked."""
+        scene = Scene(cloud=(Hang(),), policy=self.policy())
+        scene.targets["other"].script = [Hang()]
+        receipt = await scene.leave(scene.targets["other"].called, stream=stream)
+        assert [(a.target, a.code) for a in receipt.attempts] == [("cloud", Code.CANCELLED), ("other", Code.CANCELLED)]
+        assert len(scene.books.settled) == 2
+
+
+def quick(name):
+    return POLICY["targets"] | {name: POLICY["targets"][name] | {"timeout": "60ms"}}
 
 
 class TestFaultsOfOurOwn:
