@@ -89,6 +89,8 @@ class Reading(NamedTuple):
             return self.whole
         if self.offsets is None:
             return start, end
+        while end < len(self.text) and self.offsets[end] == self.offsets[end - 1]:
+            end += 1  # several characters that came from one escape cannot be cut apart
         return self.offsets[start], self.offsets[end]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,7 +48,7 @@ def test_restoring_a_stream_undoes_masking(text: str, data: st.DataObject) -> No
     cuts = sorted(data.draw(st.lists(st.integers(0, len(hidden)), max_size=12)))
     edges = [0, *cuts, len(hidden)]
     restorer = vault.restorer()
-    pieces = [restorer.feed(hidden[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [restorer.feed(hidden[start:end]) for start, end in pairwise(edges)]
     assert "".join(pieces) + restorer.flush() == text
 
 

@@ -48,7 +48,7 @@ class Echo:
     async def stream(self, request: Request, *, stream: bool) -> AsyncIterator[TargetEvent]:
         self.requests.append(request)
         try:
-            for event in self.events or map(lambda char: TextDelta(text=char), request.messages[-1].text):
+            for event in self.events or [TextDelta(text=char) for char in request.messages[-1].text]:
                 yield event
             yield Finish(finish_reason="stop")
         finally:

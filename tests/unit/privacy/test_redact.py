@@ -7,6 +7,7 @@ import json
 import pytest
 
 from hybridinfer.privacy.detectors import scan
+from hybridinfer.privacy.finding import Finding
 from hybridinfer.privacy.redact import Vault
 
 
@@ -86,6 +87,24 @@ def test_masked_json_stays_json() -> None:
     hidden = json.loads(masked(text, vault, as_json=True))
     assert hidden == {"ssn": "[NATIONAL_ID_1_abcd]", "to": "[EMAIL_1_abcd]", "n": 12}
     assert vault.restore(hidden["to"]) == "jo@corp.io"
+
+
+def finding(start: int, end: int) -> Finding:
+    return Finding(type="own_term", start=start, end=end, detector="own", validator="term", confidence=1)
+
+
+def test_bare_json_numbers_are_masked_whole() -> None:
+    """A finding inside a number hides all of its digits, and two inside one number hide it once."""
+    assert Vault(nonce="abcd").mask("[123456]", [finding(2, 4)], as_json=True) == '["[OWN_TERM_1_abcd]"]'
+    twice = [finding(2, 3), finding(4, 5)]
+    assert Vault(nonce="abcd").mask("[123456]", twice, as_json=True) == '["[OWN_TERM_1_abcd]"]'
+
+
+def test_a_finding_cut_through_an_escape_is_kept_as_written() -> None:
+    """What cannot be unescaped comes back as it stood."""
+    vault = Vault(nonce="abcd")
+    text = r'"a\u00e9b"'
+    assert vault.restore(vault.mask(text, [finding(1, 4)], as_json=True)) == text
 
 
 def test_a_vault_shows_nothing() -> None:
