@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from .dialects.openai_answers import openai_chunks, openai_chunks_async, openai_completion
 from .dialects.tools import parse_tool_choice
@@ -49,6 +49,21 @@ class Completions:
     def __init__(self, router: Router) -> None:
         self._router = router
 
+    @overload
+    def create(
+        self, *, messages: Any, model: str = "auto", stream: Literal[False] = False, **options: Any
+    ) -> ChatCompletion: ...
+
+    @overload
+    def create(
+        self, *, messages: Any, model: str = "auto", stream: Literal[True], **options: Any
+    ) -> CompletionStream: ...
+
+    @overload
+    def create(
+        self, *, messages: Any, model: str = "auto", stream: bool, **options: Any
+    ) -> ChatCompletion | CompletionStream: ...
+
     def create(
         self, *, messages: Any, model: str = "auto", stream: bool = False, **options: Any
     ) -> ChatCompletion | CompletionStream:
@@ -70,6 +85,21 @@ class AsyncCompletions:
 
     def __init__(self, router: AsyncRouter) -> None:
         self._router = router
+
+    @overload
+    async def create(
+        self, *, messages: Any, model: str = "auto", stream: Literal[False] = False, **options: Any
+    ) -> ChatCompletion: ...
+
+    @overload
+    async def create(
+        self, *, messages: Any, model: str = "auto", stream: Literal[True], **options: Any
+    ) -> AsyncCompletionStream: ...
+
+    @overload
+    async def create(
+        self, *, messages: Any, model: str = "auto", stream: bool, **options: Any
+    ) -> ChatCompletion | AsyncCompletionStream: ...
 
     async def create(
         self, *, messages: Any, model: str = "auto", stream: bool = False, **options: Any

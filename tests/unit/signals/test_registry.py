@@ -90,6 +90,15 @@ def test_an_unknown_kind_is_told(monkeypatch):
         registry.build(made)
 
 
+def test_a_signal_of_ones_own_must_be_handed_over():
+    """The kind `own` says that the program brings it."""
+    made = policy(mood={"kind": "own", "levels": {"low": 0}})
+    with pytest.raises(ConfigurationError, match="a signal of kind 'own' is handed over"):
+        registry.build(made)
+    signal = Fixed(None)
+    assert registry.build(made, {"mood": signal})["mood"] is signal
+
+
 def test_signals_of_ones_own_are_taken_as_they_are():
     """And must be in the policy."""
     signal = Fixed(None)

@@ -47,6 +47,12 @@ def test_unknown_kinds_are_told():
         registry.build(TargetBlock(kind="gemini"), CONTEXT)
 
 
+def test_a_target_of_ones_own_must_be_handed_over():
+    """The kind `own` says that the program brings it."""
+    with pytest.raises(ConfigurationError, match="a target of kind 'own' is handed over"):
+        registry.build(TargetBlock(kind="own"), CONTEXT)
+
+
 def test_overrides_must_be_in_the_policy():
     """A misspelt one would leave the real target in place."""
     policy = load(
