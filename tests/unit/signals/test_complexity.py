@@ -78,6 +78,7 @@ def test_everyday_prompts_fall_into_sensible_bands(level: str, prompt: str) -> N
 def test_what_is_asked_is_seen_in_every_language(prompt: str) -> None:
     """A word of another language counts as the English word that it translates."""
     assert dict(zip(NAMES, features(prompt), strict=True))["asks_prove"] == 1.0
+    assert score(prompt).level == "high"
 
 
 def test_no_english_word_of_ours_is_taken_for_another_language() -> None:
