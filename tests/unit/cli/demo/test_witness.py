@@ -14,7 +14,10 @@ from hybridinfer.types import File, Image, Message, Request, Text, ToolCall, Too
 
 POLICY = {
     "version": 1,
-    "targets": {"cloud": {"kind": "own", "price": {"input": 1, "output": 1}}, "sorry": {"kind": "canned", "text": "Please try again."}},
+    "targets": {
+        "cloud": {"kind": "own", "price": {"input": 1, "output": 1}},
+        "sorry": {"kind": "canned", "text": "Please try again."},
+    },
     "boundaries": [{"name": "masked", "when": {"privacy": ["personal", "secret"]}, "cloud": "masked"}],
     "rules": [{"name": "all", "use": ["cloud", "sorry"]}],
 }
