@@ -1,4 +1,4 @@
-# ruff: noqa: RUF001 - Chinese punctuation is meant
+
 from __future__ import annotations
 
 import json
