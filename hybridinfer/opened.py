@@ -67,7 +67,7 @@ class Opened:
                     elif seen:
                         assert not isinstance(event, Finish)
                         self._pending = event
-                        return replace(self.so_far(Code.OK), opened=self)
+                        return self.so_far(Code.OK, opened=self)
         except BaseException as error:  # noqa: BLE001 - as above
             slow = Code.STALLED if limits.first_token < limits.total else Code.TIMEOUT
             return await self._failed(error, slow if timer.expired() else None)
@@ -97,8 +97,8 @@ class Opened:
                     return event
         return None
 
-    def so_far(self, code: Code, because: str = "") -> Outcome:
-        """The outcome with what came until now."""
+    def so_far(self, code: Code, because: str = "", *, opened: Opened | None = None) -> Outcome:
+        """The outcome with what came until now; `opened`: more will come."""
         first = None if self._first_at is None else self._first_at - self._started
         return Outcome(
             code=code,
@@ -106,6 +106,7 @@ class Opened:
             because=because,
             seconds=time.perf_counter() - self._started,
             first_token_seconds=first,
+            opened=opened,
         )
 
     async def close(self) -> None:
