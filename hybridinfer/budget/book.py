@@ -157,7 +157,7 @@ class Book:
             return Standing(used=1.0, budget=accounts[0].budget, known=False)
         pressures = [(account.pressure(amount), account.budget) for account, amount in zip(accounts, used, strict=True)]
         pressure, budget = max(pressures)
-        return Standing(used=pressure, budget=budget)
+        return Standing(used=min(pressure, 1.0), budget=budget)
 
     async def reserve(self, *, receipt_id: str, target: str, usd: Decimal, tags: Mapping[str, str]) -> Reservation:
         """See `Ledger.reserve`."""

@@ -48,7 +48,7 @@ class Account:
     """The budget is paced: it is compared with the share of its window that has passed."""
 
     def pressure(self, used: int) -> float:
-        """How urgent it is to save, 0..1, with `used` nano-dollars in use.
+        """How urgent it is to save, with `used` nano-dollars in use: 0 not at all, from 1 on nothing is left.
 
         Unpaced: the share of the limit in use. Paced: use may run along a straight line from 2% of the limit at the
         window's start to all of it at its end; on or above the line 1, two percent of the limit below it 0.
@@ -57,7 +57,7 @@ class Account:
         if self.even and share < 1:
             line = _LEEWAY + (1 - _LEEWAY) * self.share
             share = 1 - (line - share) / _LEEWAY
-        return min(max(share, 0.0), 1.0)
+        return max(share, 0.0)
 
 
 class Window:
