@@ -933,6 +933,12 @@ class TestHedging:
         assert play.receipt.target == "local"
         assert [attempt.target for attempt in play.receipt.attempts] == ["cloud", "other", "local"]
 
+    def test_a_first_choice_that_may_not_be_called_is_skipped(self):
+        """No race without it: the next target has one of its own."""
+        play = Play(self.stage(budgets=DAY), ok(), deny=("cloud",))
+        assert play.codes == [("cloud", 1, Code.OVER_BUDGET), ("other", 1, Code.OK)]
+        assert play.all(Call)[0].patience == pytest.approx(0.8)
+
     def test_a_quick_failure_is_retried_as_ever(self):
         """The race never began: retries are the policy's."""
         play = Play(self.stage(), bad(Code.UNAVAILABLE), ok())

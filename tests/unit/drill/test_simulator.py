@@ -106,6 +106,34 @@ class TestStreams:
         assert whole.events == (Start(target="local"), TextDelta(text="ok"))
 
 
+class TestHedging:
+    POLICY = POLICY | {"rules": [{"name": "all", "use": ["cloud", "local", "sorry"], "hedge": {"after": "800ms"}}]}
+
+    def play(self, **scripts):
+        world = World(scripts=scripts)
+        return simulate(REQUEST, stage(load(self.POLICY), world), world)
+
+    def test_a_silent_target_is_joined_by_the_next(self):
+        """The faster one answers; both stand on the receipt."""
+        story = self.play(cloud=Answers(seconds=10), local=Answers(seconds=1))
+        assert (story.receipt.target, story.ended) == ("local", pytest.approx(1.8))
+        assert [attempt.code for attempt in story.receipt.attempts] == [Code.CANCELLED, Code.OK]
+
+    def test_the_first_may_win_the_race(self):
+        """It was only a little late."""
+        story = self.play(cloud=Answers(seconds=1), local=Answers(seconds=10))
+        assert (story.receipt.target, story.ended) == ("cloud", pytest.approx(1.0))
+
+    def test_both_may_fail(self):
+        """Then the last failure ends the race."""
+        story = self.play(cloud=Fails(Code.TIMEOUT, seconds=2), local=Fails(Code.TIMEOUT, seconds=4))
+        assert (story.receipt.target, story.ended) == ("sorry", pytest.approx(4.8))
+
+    def test_a_quick_answer_is_alone(self):
+        """No race."""
+        assert [a.target for a in self.play(cloud=Answers(seconds=0.5)).receipt.attempts] == ["cloud"]
+
+
 class TestLeaving:
     def test_during_a_call(self):
         """The story ends there, with what is owed."""
