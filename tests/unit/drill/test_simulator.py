@@ -167,6 +167,15 @@ def test_window_budgets_are_kept():
     assert Counter(story.receipt.target for story in stories)["local"] > 0
 
 
+def test_a_failure_gives_its_money_back():
+    """What was not processed leaves room for others."""
+    policy = load(POLICY | {"budgets": [{"name": "day", "usd": 0.12, "per": "day"}]})
+    world = World(scripts={"cloud": [Fails(Code.UNAVAILABLE, retry=False), Answers()]})
+    runtime = stage(policy, world)
+    stories = run([Arrival(at=at, request=REQUEST) for at in (0, 5)], runtime, world)
+    assert [story.receipt.target for story in stories] == ["local", "cloud"]
+
+
 def test_a_ledger_that_waits_is_refused():
     """Virtual time cannot wait for real things."""
 
