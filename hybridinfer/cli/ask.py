@@ -34,7 +34,7 @@ def ask(
     one included; 1 when none came.
 
     --json prints {text, target, zone, rung, degraded, levels, rule, removed: [{target, because}], attempts:
-    [{target, number, code, seconds, input_tokens, output_tokens, cost_usd}], cost_usd, seconds}; text, target, zone
+    [{target, number, code, because, seconds, input_tokens, output_tokens, cost_usd}], cost_usd, seconds}; text, target, zone
     and rung are null when nobody answered. Money is a number of USD.
 
     Args:
@@ -106,6 +106,7 @@ def story(receipt: Receipt, text: str | None) -> dict[str, Any]:
                 "target": attempt.target,
                 "number": attempt.number,
                 "code": str(attempt.code),
+                "because": attempt.because,
                 "seconds": round(attempt.seconds, 6),
                 "input_tokens": attempt.input_tokens,
                 "output_tokens": attempt.output_tokens,

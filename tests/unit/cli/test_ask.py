@@ -31,7 +31,7 @@ def test_json_has_the_documented_fields(policy, capsys):
         "text", "target", "zone", "rung", "degraded", "levels", "rule", "removed", "attempts", "cost_usd", "seconds",
     ]  # fmt: skip
     assert list(told["attempts"][0]) == [
-        "target", "number", "code", "seconds", "input_tokens", "output_tokens", "cost_usd",
+        "target", "number", "code", "because", "seconds", "input_tokens", "output_tokens", "cost_usd",
     ]  # fmt: skip
     assert told["text"] == "A fixed reply."
     assert told["rule"] == "all"
