@@ -45,6 +45,13 @@ class SlowFirstToken(Fault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlowTokens(Fault):
+    """So many seconds between two pieces of a stream; an answer in one piece waits once."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stall(Fault):
     """The stream falls silent: for `seconds`, or for good."""
 

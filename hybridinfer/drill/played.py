@@ -12,6 +12,7 @@ from ..commands import Call, Limits, Outcome
 from ..receipt import Code
 from ..targets.base import Finish
 from ..types import TextDelta
+from .actor import split
 from .world import Answers, Fails, Hangs, Step
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _timeline(step: Step, random: Random) -> _Timeline:
         case Answers():
             factor = 1 + step.spread * (2 * random.random() - 1) if step.spread else 1.0
             first, last = step.first * factor, max(step.first, step.seconds) * factor
-            texts = _split(step.text, step.pieces)
+            texts = split(step.text, step.pieces)
             gap = (last - first) / max(len(texts) - 1, 1)
             pieces = [(first + gap * i, text) for i, text in enumerate(texts)]
             finish = None if step.finish is None else Finish(finish_reason=step.finish, usage=step.usage)
@@ -117,8 +118,3 @@ def _timeline(step: Step, random: Random) -> _Timeline:
             return _Timeline([(step.first, step.said)] if step.said else [], inf)
         case _:  # pragma: no cover
             assert_never(step)
-
-
-def _split(text: str, pieces: int) -> list[str]:
-    size = max(1, -(-len(text) // max(pieces, 1)))
-    return [text[i : i + size] for i in range(0, len(text), size)]

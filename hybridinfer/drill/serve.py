@@ -21,6 +21,7 @@ from .faults import (
     ResetConnection,
     Slow,
     SlowFirstToken,
+    SlowTokens,
     Stall,
     Status,
     StreamError,
@@ -124,7 +125,7 @@ async def _whole(vendor: Vendor, payload: Mapping[str, Any], wire: Wire, fault: 
         case WrongContentType():
             await wire.whole(200, _PAGE if fault.page else body, _JSON | {"content-type": fault.content_type})
             return True
-        case Stall() | SlowFirstToken():
+        case Stall() | SlowFirstToken() | SlowTokens():
             await asyncio.sleep(fault.seconds or 0)
         case _:
             pass
@@ -141,6 +142,7 @@ async def _stream(vendor: Vendor, frames: list[Frame], wire: Wire, fault: Fault 
     else:
         wire.start(200, _EVENTS)
     delivered = 0
+    pace = fault.seconds if isinstance(fault, SlowTokens) else pace
     for frame in frames:
         content = frame.kind == "content"
         if content and delivered == 0 and isinstance(fault, SlowFirstToken):

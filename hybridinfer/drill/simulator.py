@@ -10,14 +10,15 @@ real ones. The same world, seed and arrivals give the same stories, to the last 
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never, get_args
 
-from ..budget.ledger import MemoryLedger, NullLedger, OverBudget
+from ..budget.ledger import LedgerDown, MemoryLedger, NullLedger, OverBudget
 from ..budget.prices import PriceBook
 from ..commands import (
     Abandoned,
@@ -47,8 +48,9 @@ from ..receipt import ANSWERED, Need, Receipt
 from ..resilience.breaker import Breaker
 from ..resilience.latency import Latency
 from ..resilience.retry import RetryBudget
+from ..signals.base import SignalResult
 from ..targets.base import TargetInfo
-from ..types import Request, Reset, Start, TextDelta, Usage
+from ..types import Request, Reset, Standing, Start, TextDelta, Usage
 from .played import Played
 from .world import Answers, Step, World
 
@@ -56,6 +58,9 @@ if TYPE_CHECKING:
     from ..budget.ledger import Ledger
 
 T = TypeVar("T")
+
+Scorer = Callable[[Request, Standing], Mapping[str, SignalResult]]
+"""What the signals say of a request, given what the ledger says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,21 +135,36 @@ def simulate(
     return run([Arrival(at=world.now, request=request, stream=stream)], runtime, world, ledger=ledger)[0]
 
 
-def run(arrivals: Iterable[Arrival], runtime: Runtime, world: World, *, ledger: Ledger | None = None) -> list[Story]:
+def run(
+    arrivals: Iterable[Arrival],
+    runtime: Runtime,
+    world: World,
+    *,
+    ledger: Ledger | None = None,
+    score: Scorer | None = None,
+    cues: Iterable[tuple[float, Callable[[], None]]] = (),
+) -> list[Story]:
     """All of `arrivals`, overlapping as their times say. The stories stand in the order of the arrivals.
 
     `ledger` must answer without waiting, as `MemoryLedger` does; None makes the one that the policy needs.
+    `score` scores each request; None: the world says its levels. Of `cues`, which stand in the order of their times,
+    each is called when the clock shows its time.
     """
     if ledger is None:
         clock = lambda: world.date().timestamp()  # noqa: E731 - a name for one line
         ledger = MemoryLedger(runtime.policy, clock=clock) if runtime.window_budgets else NullLedger()
-    calls = [_Caller(arrival, runtime, world, ledger) for arrival in arrivals]
+    calls = [_Caller(arrival, runtime, world, ledger, score) for arrival in arrivals]
     order = count()
     agenda: list[tuple[float, int, _Caller]] = []
     for call in calls:
         heappush(agenda, (call.wakes, next(order), call))
+    cued = deque(cues)
     while agenda:
-        world.now, _, call = heappop(agenda)
+        due, _, call = heappop(agenda)
+        while cued and cued[0][0] <= due:
+            world.now, act = cued.popleft()
+            act()
+        world.now = due
         if call.go_on():
             heappush(agenda, (call.wakes, next(order), call))
     return [call.story for call in calls]
@@ -155,8 +175,9 @@ class _Caller:
 
     story: Story
 
-    def __init__(self, arrival: Arrival, runtime: Runtime, world: World, ledger: Ledger) -> None:
+    def __init__(self, arrival: Arrival, runtime: Runtime, world: World, ledger: Ledger, score: Scorer | None) -> None:
         self._arrival = arrival
+        self._score = score
         self._runtime = runtime
         self._world = world
         self._ledger = ledger
@@ -201,6 +222,8 @@ class _Caller:
         """(seconds it takes, the answer)."""
         policy = self._runtime.policy
         match command:
+            case Score(request=request) if self._score is not None:
+                return 0.0, self._score(request, at_once(self._ledger.standing(request.tags)))
             case Score():
                 floors = {name: block.levels for name, block in policy.signals.items()}
                 return 0.0, {name: self._world.result(name, list(some), some) for name, some in floors.items()}
@@ -226,14 +249,15 @@ class _Caller:
             case Reserve():
                 return 0.0, self._reserve(command)
             case Settle(reservation=reservation, usd=usd, estimated=estimated):
-                return 0.0, _at_once(self._ledger.settle(reservation, usd, estimated=estimated))
+                return 0.0, at_once(self._ledger.settle(reservation, usd, estimated=estimated))
             case Release(reservation=reservation):
-                return 0.0, _at_once(self._ledger.release(reservation))
+                return 0.0, at_once(self._ledger.release(reservation))
             case _:  # pragma: no cover
                 assert_never(command)
 
     def _begin(self, call: Call) -> Played:
-        played = Played(call, self._does(call.target), self._runtime, self._world)
+        step = self._world.refuses(call) or self._does(call.target)
+        played = Played(call, step, self._runtime, self._world)
         self._calls[call.target] = played
         return played
 
@@ -271,16 +295,18 @@ class _Caller:
 
     def _reserve(self, command: Reserve) -> Any:
         try:
-            return _at_once(
+            return at_once(
                 self._ledger.reserve(
                     receipt_id=command.receipt_id, target=command.target, usd=command.usd, tags=command.tags
                 )
             )
         except OverBudget as over:
             return Denied(because=str(over))
+        except LedgerDown:
+            return Denied(because="the ledger cannot be reached, so money is unknown")
 
 
-def _at_once(work: Coroutine[Any, Any, T]) -> T:
+def at_once(work: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine that does not wait."""
     try:
         work.send(None)

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
+from typing import TYPE_CHECKING
 
 from ..receipt import Code
 from ..signals.base import SignalResult
 from ..types import FinishReason, Usage
+
+if TYPE_CHECKING:
+    from ..commands import Call
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -115,6 +119,10 @@ class World:
         if not script:
             return otherwise
         return script.pop(0) if len(script) > 1 else script[0]
+
+    def refuses(self, call: Call) -> Fails | None:  # noqa: ARG002 - for worlds that look
+        """What stands between the flow and a target says no; here nothing does."""
+        return None
 
     def result(self, name: str, levels: Sequence[str], floors: Mapping[str, float]) -> SignalResult:
         """What a signal says: the world's level, or its lowest."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from ..errors import PolicyError, Problem
+from .block import Block
 from .model import Policy
 from .names import faults_in
 from .scalars import FROM_FILE
@@ -17,6 +18,8 @@ from .words import say
 
 if TYPE_CHECKING:
     from .source import Path as Way
+
+B = TypeVar("B", bound=Block)
 
 
 def load(source: str | Path | Mapping[str, Any] | Policy) -> Policy:
@@ -54,12 +57,12 @@ def digest(policy: Policy) -> str:
 
 def shipped_names() -> tuple[str, ...]:
     """The example policies that come with this package, such as `default` and `privacy-first`."""
-    return tuple(sorted(file.stem for file in _shipped_folder().glob("*.yaml")))
+    return tuple(sorted(file.stem for file in shipped_folder().glob("*.yaml")))
 
 
 def shipped(name: str) -> Path:
     """The file of a shipped policy, as package data in a wheel and from `policies/` in a checkout."""
-    file = _shipped_folder() / f"{name}.yaml"
+    file = shipped_folder() / f"{name}.yaml"
     if name not in shipped_names():
         where = Problem(
             file=f"{name}.yaml",
@@ -72,10 +75,11 @@ def shipped(name: str) -> Path:
     return file
 
 
-def _shipped_folder() -> Path:
+def shipped_folder(name: str = "policies") -> Path:
+    """Where this package keeps its example files: within a wheel, or at the top of a checkout."""
     package = Path(__file__).resolve().parent.parent
-    inside = package / "policies"
-    return inside if inside.is_dir() else package.parent / "policies"
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
 
 
 def read_text(path: Path) -> str:
@@ -101,23 +105,22 @@ def read_text(path: Path) -> str:
     raise PolicyError([Problem(file=str(path), line=1, column=1, what=problem[0], hint=problem[1])])
 
 
-def _build(source: Source) -> Policy:
-    problems = list(source.problems)
-    policy = source.tree if isinstance(source.tree, Policy) else _validated(source, problems)
-    if policy is not None:
-        problems += (source.problem(*fault[:3], key=fault.key) for fault in faults_in(policy))
-    if problems or policy is None:
-        raise PolicyError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
-    return policy
+def validated(model: type[B], source: Source, problems: list[Problem], *, noun: str, begin: str) -> B | None:
+    """The tree of `source` as `model`; None where it is not, and `problems` then says why, line by line.
 
-
-def _validated(source: Source, problems: list[Problem]) -> Policy | None:
+    Args:
+        model: Of the whole file.
+        source: What was read.
+        problems: Where the faults are added.
+        noun: What such a file is called.
+        begin: What to write where there is nothing yet.
+    """
     if not isinstance(source.tree, Mapping):
         what = "empty" if source.tree is None else "not a block of 'key: value' lines"
-        problems.append(source.problem((), f"the policy is {what}", "begin with 'version: 1', 'targets:' and 'rules:'"))
+        problems.append(source.problem((), f"the {noun} is {what}", begin))
         return None
     try:
-        return Policy.model_validate(source.tree, context=FROM_FILE)
+        return model.model_validate(source.tree, context=FROM_FILE)
     except ValidationError as error:
         faults = error.errors(include_url=False)
         places = [fault["loc"] for fault in faults]
@@ -125,5 +128,25 @@ def _validated(source: Source, problems: list[Problem]) -> Policy | None:
             way: Way = fault["loc"]
             inner = any(len(place) > len(way) and place[: len(way)] == way for place in places)
             if not (inner and fault["type"] == "too_short"):  # too short only because its items are wrong
-                problems.append(say(source, fault))
+                problems.append(say(source, fault, model))
         return None
+
+
+def in_order(problems: Sequence[Problem]) -> PolicyError:
+    """All of them as one error, from the top of the file to its end."""
+    return PolicyError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+
+
+def _build(source: Source) -> Policy:
+    problems = list(source.problems)
+    policy = source.tree if isinstance(source.tree, Policy) else _policy(source, problems)
+    if policy is not None:
+        problems += (source.problem(*fault[:3], key=fault.key) for fault in faults_in(policy))
+    if problems or policy is None:
+        raise in_order(problems)
+    return policy
+
+
+def _policy(source: Source, problems: list[Problem]) -> Policy | None:
+    begin = "begin with 'version: 1', 'targets:' and 'rules:'"
+    return validated(Policy, source, problems, noun="policy", begin=begin)

@@ -32,7 +32,8 @@ def fault(what: str, hint: str = "", *, at: str = "") -> PydanticCustomError:
     return PydanticCustomError("policy", "{what}; {hint}" if hint else "{what}", {"what": what, "hint": hint, "at": at})
 
 
-def _duration(value: object, info: ValidationInfo) -> float:
+def duration_of(value: object, info: ValidationInfo) -> float:
+    """Seconds, from `8s` or, outside of a file, from a float."""
     if isinstance(value, str) and (match := re.fullmatch(DURATION, value, re.ASCII)):
         seconds = float(match[1]) * _SECONDS[match[2]]
     elif isinstance(value, float) and not info.context:  # seconds, in Python
@@ -85,7 +86,7 @@ def one_or_more(value: object) -> object:
 
 Duration = Annotated[
     float,
-    BeforeValidator(_duration),
+    BeforeValidator(duration_of),
     PlainSerializer(_as_duration),
     WithJsonSchema({"type": "string", "pattern": f"^{DURATION}$", "examples": ["250ms", "8s", "5m"]}),
 ]

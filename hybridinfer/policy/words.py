@@ -29,8 +29,11 @@ _BOUNDS = {
 }
 
 
-def say(source: Source, fault: ErrorDetails) -> Problem:
-    """One of pydantic's errors as a problem. Values are quoted only where the policy lists what it takes."""
+def say(source: Source, fault: ErrorDetails, top: Any = None) -> Problem:
+    """One of pydantic's errors as a problem. Values are quoted only where the policy lists what it takes.
+
+    `top` is the model of the whole file; None: `Policy`.
+    """
     way = _written(fault["loc"])
     kind, context = fault["type"], fault.get("ctx", {})
     at = dotted(way)
@@ -38,13 +41,14 @@ def say(source: Source, fault: ErrorDetails) -> Problem:
         way = (*way, context["at"]) if context["at"] else way
         return source.problem(way, _at(way, context["what"]), context["hint"])
     if kind == "extra_forbidden":
-        known = keys_of(way[:-1])
+        known = keys_of(way[:-1], top)
         return source.problem(way, f"unknown key {way[-1]!r}{_in(way)}", did_you_mean(str(way[-1]), known), key=True)
     if kind == "missing":
         return source.problem(way, f"{way[-1]!r} is missing{_in(way)}", f"add '{way[-1]}: ...'")
     if kind in {"literal_error", "enum"}:
         if way == ("version",):
-            return source.problem(way, "unknown version of the policy format", "write 'version: 1'")
+            noun = "policy" if top is None else top.__name__.lower()
+            return source.problem(way, f"unknown version of the {noun} format", "write 'version: 1'")
         choices = choices_in(context["expected"])
         return source.problem(
             way, f"{at}: unknown value {_shown(fault['input'])}", did_you_mean(fault["input"], choices)
@@ -77,11 +81,11 @@ def choices_in(expected: str) -> list[str]:
     return [part for part in expected.split("'")[1::2] if part]
 
 
-def keys_of(way: Path) -> list[str]:
-    """The keys that the block at `way` may have."""
+def keys_of(way: Path, top: Any = None) -> list[str]:
+    """The keys that the block at `way` may have, in a file of the model `top` (None: `Policy`)."""
     from .model import Policy
 
-    block: Any = Policy
+    block: Any = top or Policy
     parts = iter(way)
     for part in parts:
         annotation = block.model_fields[part].annotation

@@ -91,6 +91,10 @@ class Guarded:
                 "%s returned %d unknown placeholders; they were left as they are", self.info.name, vault.strays
             )
 
+    def cleared(self, request: Request, clearance: Clearance) -> Request:
+        """What `stream` would hand to the target, for simulations. Raises as `stream` does."""
+        return request if self._verdict(request, clearance) == "open" else self._mask(request)[0]
+
     def _verdict(self, request: Request, clearance: Clearance) -> Verdict:
         if clearance.request is not request:
             raise _forbidden("the clearance belongs to another request")

@@ -1,0 +1,220 @@
+"""A drill over real HTTP: the real `AsyncRouter` and the vendors' SDKs, and on this machine an emulator for each cloud.
+
+Time runs `speed` times as fast: every duration of the policy, of the faults and of the load is divided by it, and
+what is reported is multiplied again. Targets in this process are played, unless the real ones are asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, TypeVar, get_args
+
+from ..async_router import AsyncRouter
+from ..errors import RequestError
+from ..policy.block import Block
+from ..policy.load import digest
+from ..policy.model import REMOTE, zone_of
+from ..receipt import Need, Receipt
+from ..targets.base import TargetContext, TargetInfo
+from ..targets.registry import build
+from .actor import Actor
+from .book import for_drill
+from .course import Course, Sample, Served, Watch, moments
+from .emulator import EVERYTHING, Emulator
+from .simulated import HEALTHY
+from .simulator import at_once
+from .traffic import Scored, Timeline, Visit, options, prompt, visits
+from .vocabulary import on_a_script, on_the_wire
+
+if TYPE_CHECKING:
+    from ..policy.model import Policy, TargetBlock
+    from ..targets.base import Target
+    from .book import Frail
+    from .scenario import PhaseBlock, Scenario
+    from .world import Step
+
+B = TypeVar("B", bound=Block)
+
+
+async def play(
+    scenario: Scenario, policy: Policy, *, speed: float = 10.0, real_local: bool = False, seed: int = 0
+) -> Course:
+    """The whole drill, in `duration / speed` seconds."""
+    began = time.perf_counter()
+    async with AsyncExitStack() as stack:
+        show = _Show(scenario, hurried(policy, speed), speed)
+        served = await show.run(stack, real_local=real_local, seed=seed)
+    show.look()
+    return Course(
+        scenario=scenario,
+        policy=policy,
+        digest=digest(policy),
+        against="emulator",
+        served=served,
+        arrived=show.arrived,
+        leaks=tuple(show.watch.leaks),
+        samples=tuple(show.samples),
+        wall_seconds=time.perf_counter() - began,
+    )
+
+
+def hurried(policy: Policy, speed: float) -> Policy:
+    """The policy with every duration divided by `speed`; windows of budgets stay."""
+    settings = policy.resilience
+    breaker = settings.circuit_breaker
+    quick = _quicker(speed, breaker, "within", "cool_down", *(["slow"] if breaker.slow else []))
+    resilience = _quicker(speed, settings, "deadline", "last_rung").model_copy(
+        update={"circuit_breaker": quick, "retry": _quicker(speed, settings.retry, "backoff", "max_backoff")}
+    )
+    targets = {name: _quicker(speed, one, "timeout", "first_token", "stall") for name, one in policy.targets.items()}
+    rules = tuple(
+        rule.model_copy(update={"hedge": _quicker(speed, rule.hedge, "after")})
+        if rule.hedge is not None and rule.hedge.after != "p95"
+        else rule
+        for rule in policy.rules
+    )
+    return policy.model_copy(update={"resilience": resilience, "targets": targets, "rules": rules})
+
+
+class _Show:
+    """One drill under way."""
+
+    def __init__(self, scenario: Scenario, policy: Policy, speed: float) -> None:
+        self.watch = Watch(scenario)
+        self.samples: list[Sample] = []
+        self._scenario = scenario
+        self._policy = policy
+        self._speed = speed
+        self._timeline = Timeline(scenario, policy)
+        self._dice = Random(0)  # noqa: S311 - a drill, not a secret
+        self._emulators: dict[str, Emulator] = {}
+        self._actors: dict[str, Actor] = {}
+        self._began = 0.0
+
+    @property
+    def now(self) -> float:
+        """Seconds of the drill."""
+        return (time.monotonic() - self._began) * self._speed
+
+    @property
+    def arrived(self) -> Mapping[str, int]:
+        """What each target received."""
+        return {name: len(one.requests) for name, one in self._emulators.items()} | {
+            name: len(one.received) for name, one in self._actors.items()
+        }
+
+    def look(self) -> None:
+        """Search everything that arrived, headers included, for what is private."""
+        for name, emulator in self._emulators.items():
+            zone = zone_of(self._policy.targets[name])
+            for seen in emulator.requests:
+                body = json.dumps(seen.body, ensure_ascii=False)
+                self.watch.look(name, zone, f"{seen.path} {body} {' '.join(seen.headers.values())}")
+        for name, actor in self._actors.items():
+            for request in actor.received:
+                self.watch.look(name, actor.info.zone, repr(replace(request, tags={})))
+
+    async def run(self, stack: AsyncExitStack, *, real_local: bool, seed: int) -> tuple[Served, ...]:
+        """Build everything, play it, take it down."""
+        scenario, policy = self._scenario, self._policy
+        ledger, frail = for_drill(policy, clock=time.time, down=lambda: self._timeline.ledger_down(self.now))
+        targets: dict[str, Target] = {}
+        for name, block in policy.targets.items():
+            if block.kind in REMOTE:
+                emulator = Emulator(latency=HEALTHY.first / self._speed, pace=0.05 / self._speed)
+                self._emulators[name] = await stack.enter_async_context(emulator)
+                targets[name] = self._over_http(name, block, emulator)
+            elif block.kind not in ("canned", "onnx") or (block.kind == "onnx" and not real_local):
+                targets[name] = self._actors[name] = self._actor(name, block)
+        router = AsyncRouter(
+            policy, targets=targets, signals=Scored(scenario, policy).own, ledger=ledger, environ={}, hooks=()
+        )
+        await stack.enter_async_context(router)
+        await router.warmup()
+        self._began = time.monotonic()
+        conducting = asyncio.create_task(self._conduct(router, frail))
+        try:
+            asking = [self._ask(router, visit) for visit in visits(scenario, seed)]
+            return tuple(await asyncio.gather(*asking))
+        finally:
+            conducting.cancel()
+            await asyncio.gather(conducting, return_exceptions=True)
+
+    def _over_http(self, name: str, block: TargetBlock, emulator: Emulator) -> Target:
+        """The real adapter, pointed at this machine. Prices and zones stay those of the policy's own block."""
+        url = emulator.base_url_openai if block.kind == "openai" else emulator.base_url_anthropic
+        here = block.model_copy(update={"base_url": url, "api_key": "DRILL", "replicas": ()})
+        return build(here, TargetContext(name=name, environ={"DRILL": "the-drill-needs-no-key"}))
+
+    def _actor(self, name: str, block: TargetBlock) -> Actor:
+        info = TargetInfo(
+            name=name,
+            kind=block.kind,
+            zone=zone_of(block),
+            model=block.model,
+            region=block.region,
+            supports=frozenset(get_args(Need)),
+            context_window=block.context_window,
+        )
+        return Actor(info, partial(self._step, name), speed=self._speed)
+
+    def _step(self, name: str) -> Step:
+        block = self._timeline.faults(self.now).get(name)
+        if block is None or (block.share < 1 and self._dice.random() >= block.share):
+            return HEALTHY
+        return on_a_script(block, HEALTHY, remote=False)
+
+    async def _until(self, at: float) -> None:
+        await asyncio.sleep(max((at - self.now) / self._speed, 0))
+
+    async def _conduct(self, router: AsyncRouter, frail: Frail | None) -> None:
+        """Begin and end the phases, and look at the breakers meanwhile."""
+        cues: list[tuple[float, Callable[[], None]]] = [
+            (at, partial(self._sample, router)) for at in moments(self._scenario.duration)
+        ]
+        cues += [(phase.at, partial(self._turn, phase, frail)) for phase in self._scenario.phases]
+        for at, act in sorted(cues, key=lambda cue: cue[0]):
+            await self._until(at)
+            act()
+
+    def _sample(self, router: AsyncRouter) -> None:
+        states = {name: str(health.state) for name, health in router.health().items()}
+        self.samples.append(Sample(at=self.now, states=states))
+
+    def _turn(self, phase: PhaseBlock, frail: Frail | None) -> None:
+        faults = self._timeline.faults(phase.at)
+        if frail is not None and phase.spend_usd:
+            at_once(frail.spend(phase.spend_usd))
+        for name, emulator in self._emulators.items():
+            emulator.heal()
+            if (block := faults.get(name)) is not None:
+                emulator.outage(EVERYTHING, on_the_wire(block, speed=self._speed), probability=block.share)
+
+    async def _ask(self, router: AsyncRouter, visit: Visit) -> Served:
+        await self._until(visit.at)
+        began, error = self.now, ""
+        asked = options(self._scenario, visit.ask)
+        receipt: Receipt | None
+        try:
+            if visit.stream:
+                async with router.stream(prompt(visit.ask), **asked) as stream:
+                    async for _event in stream:
+                        pass
+                receipt = stream.receipt
+            else:
+                receipt = (await router.complete(prompt(visit.ask), **asked)).receipt
+        except RequestError as failed:
+            receipt, error = failed.receipt, type(failed).__name__
+        assert receipt is not None
+        return Served(ask=visit.ask.name, at=began, seconds=self.now - began, receipt=receipt, error=error)
+
+
+def _quicker(speed: float, block: B, *names: str) -> B:
+    return block.model_copy(update={name: getattr(block, name) / speed for name in names})
