@@ -67,5 +67,12 @@ class MemoryStore:
 class MemoryLedger(Book):
     """A `Ledger` that lives and dies with this object."""
 
-    def __init__(self, policy: Policy, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(policy, MemoryStore(), clock=clock)
+    def __init__(
+        self, policy: Policy, *, clock: Callable[[], float] = time.time, store: MemoryStore | None = None
+    ) -> None:
+        super().__init__(policy, store or MemoryStore(), clock=clock)
+
+    def under(self, policy: Policy) -> MemoryLedger:
+        """The same accounts under the budgets of `policy`: a budget that keeps its name keeps what is spent."""
+        assert isinstance(self._store, MemoryStore)
+        return MemoryLedger(policy, clock=self._clock, store=self._store)

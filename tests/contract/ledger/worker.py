@@ -14,7 +14,7 @@ import random
 import sys
 from decimal import Decimal
 
-from hybridinfer.budget.book import Ledger, OverBudget, Reservation
+from hybridinfer.budget.book import Ledger, LedgerDown, OverBudget, Reservation
 from hybridinfer.budget.contract import policy_with
 from hybridinfer.budget.ledger import open_ledger
 
@@ -34,13 +34,13 @@ async def spend(ledger: Ledger, chance: random.Random, calls: int) -> None:
             call.cancel()
         try:
             one = await call
-        except (OverBudget, asyncio.CancelledError):
-            continue
+        except (OverBudget, LedgerDown, asyncio.CancelledError):
+            continue  # down: a machine so loaded that the book did not answer in time; it may hold the money
         await asyncio.sleep(0)
         outcome = chance.random()
         if outcome < 0.2:
             announce(one, 0)
-            await ledger.release(one)
+            await asyncio.gather(ledger.release(one), return_exceptions=True)
         elif outcome < 0.95:
             real = chance.randrange(nano + 1)
             announce(one, real)
