@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+_FOR_EVER = 10**9
 WORKER = Path(__file__).with_name("worker.py")
 ROOT = WORKER.parents[3]
 
@@ -70,24 +72,31 @@ def _kill_again_and_again(place: str, look: Look, *, rounds: int) -> None:
     chance = random.Random(6)
     ended: dict[str, int] = {}
     for seed in range(rounds):
-        with _worker(place, seed, coroutines=8, calls=100_000, usd=1000) as process:
+        with _worker(place, seed, coroutines=8, calls=_FOR_EVER, usd=1000) as process:
             early = _lines(process, chance.randrange(1, 300))
             process.kill()
             ended |= _announced(process, early)
+            assert process.wait() == -signal.SIGKILL
         _check(look(), ended, limit=1000)
 
 
 def _hammer(place: str, look: Look, *, processes: int, coroutines: int, calls: int, kills: int) -> None:
     usd = 1.0 if calls * processes * coroutines > 2000 else 0.25  # such that about half of the calls are refused
-    running = [_worker(place, seed, coroutines, calls, usd) for seed in range(processes)]
-    early = [_lines(process, 50 if number < kills else 1) for number, process in enumerate(running)]
-    for process in running[:kills]:
-        process.kill()
-    ended: dict[str, int] = {}
-    for number, process in enumerate(running):
-        with process:
-            ended |= _announced(process, early[number])
-            assert (process.wait() == 0) == (number >= kills)
+    with ExitStack() as stack:
+        # Victims would go on for ever, so that each one is killed at work; the others end by themselves.
+        running = [
+            stack.enter_context(_worker(place, seed, coroutines, _FOR_EVER if seed < kills else calls, usd))
+            for seed in range(processes)
+        ]
+        for process in running:
+            stack.callback(process.kill)  # where an assertion fails; before the waiting of the lines above
+        ended: dict[str, int] = {}
+        for number, process in enumerate(running):
+            early = _lines(process, 50 if number < kills else 1)
+            if number < kills:
+                process.kill()
+            ended |= _announced(process, early)
+            assert process.wait() == (-signal.SIGKILL if number < kills else 0)
     contents = look()
     _check(contents, ended, limit=usd)
     assert contents.accounts['["all", "month", "calendar", "", ""]'] > 0.9 * usd * 10**9

@@ -34,7 +34,10 @@ async def spend(ledger: Ledger, chance: random.Random, calls: int) -> None:
             call.cancel()
         try:
             one = await call
-        except (OverBudget, LedgerDown, asyncio.CancelledError):
+        except OverBudget:
+            os.write(1, b"refused\n")  # a sign of life when the budget is spent
+            continue
+        except (LedgerDown, asyncio.CancelledError):
             continue  # down: a machine so loaded that the book did not answer in time; it may hold the money
         await asyncio.sleep(0)
         outcome = chance.random()
