@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .budget.ledger import open_ledger
+from .budget.ledger import MemoryLedger, open_ledger
 from .budget.prices import PriceBook
 from .commands import Runtime
 from .driver import Equipment
 from .errors import ConfigurationError
 from .load.limited import LimitedTarget
 from .load.replicated import ReplicatedTarget
-from .policy.load import digest, load, shipped
+from .policy.load import digest, shipped
 from .policy.model import Policy
 from .privacy.egress import Guarded
 from .resilience.breaker import Breaker
@@ -35,51 +36,109 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hybridinfer")
 
 
-def equip(
-    policy: str | Path | Mapping[str, Any] | Policy | None,
-    *,
-    targets: Mapping[str, Target],
-    own_signals: Mapping[str, Signal],
-    ledger: Ledger | None,
-    hooks: Sequence[Hook],
-    environ: Mapping[str, str],
-    clock: Callable[[], float],
-    sleep: Callable[[float], Awaitable[None]],
-    rng: Callable[[], float],
-    now: Callable[[], datetime],
-    new_id: Callable[[], str],
-) -> Equipment:
-    """Everything that requests share. No network, no model is loaded. Raises PolicyError, ConfigurationError."""
-    loaded = load(discover(environ) if policy is None else policy)
-    built = build_targets(loaded, environ, targets)
-    settings = loaded.resilience.circuit_breaker
-    runtime = Runtime(
-        policy=loaded,
-        digest=digest(loaded),
-        infos={name: target.info for name, target in built.items()},
-        count_tokens=lambda name, request: _count(built[name], request),
-        count_text=lambda name, text: _count_text(built[name], text),
-        prices=PriceBook(loaded),
-        breakers={
-            name: Breaker(name, settings, clock) for name, target in built.items() if target.info.kind != "canned"
-        },
-        latencies={name: Latency() for name in built},
-        retry_budget=RetryBudget(),
-        clock=clock,
-        now=now,
-        random=rng,
-        new_id=new_id,
-        window_budgets=any(budget.per != "request" for budget in loaded.budgets),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """What requests share under one policy, and what a later policy may take over of it."""
+
+    equipment: Equipment
+    built: Mapping[str, Target]
+    """The targets before the lock. Nobody but the lock may call them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembler:
+    """Puts equipment together for one policy after the other, with what the program handed over for all of them."""
+
+    targets: Mapping[str, Target]
+    signals: Mapping[str, Signal]
+    ledger: Ledger | None
+    hooks: Sequence[Hook]
+    environ: Mapping[str, str]
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    rng: Callable[[], float]
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+
+    def assemble(self, policy: Policy, before: Assembled | None = None) -> Assembled:
+        """Everything that requests share. No network, no model is loaded. Raises ConfigurationError.
+
+        What `before` has and `policy` does not change is taken over: targets with their connections, models and
+        limits, breakers with their state, the ledger. `before` itself stays as it is, for requests under way.
+        """
+        kept = _unchanged(policy, before) if before is not None else frozenset[str]()
+        old = {name: before.built[name] for name in kept} if before is not None else {}
+        built = build_targets(policy, self.environ, self.targets, old)
+        runtime = Runtime(
+            policy=policy,
+            digest=digest(policy),
+            infos={name: target.info for name, target in built.items()},
+            count_tokens=lambda name, request: _count(built[name], request),
+            count_text=lambda name, text: _count_text(built[name], text),
+            prices=PriceBook(policy),
+            breakers={
+                name: Breaker(name, policy.resilience.circuit_breaker, self.clock)
+                for name, target in built.items()
+                if target.info.kind != "canned"
+            },
+            latencies={name: Latency() for name in built},
+            retry_budget=RetryBudget(),
+            clock=self.clock,
+            now=self.now,
+            random=self.rng,
+            new_id=self.new_id,
+            window_budgets=any(budget.per != "request" for budget in policy.budgets),
+        )
+        equipment = Equipment(
+            runtime=runtime,
+            targets={name: Guarded(target, policy) for name, target in built.items()},
+            signals=signals.build(policy, self.signals),
+            quick_signals=not self.signals and signals.all_built_in(policy),
+            ledger=self._ledger(policy, before),
+            sleep=self.sleep,
+            hooks=tuple(self.hooks),
+        )
+        if before is not None:
+            equipment = _taking_over(equipment, before.equipment, kept)
+        return Assembled(equipment=equipment, built=built)
+
+    def _ledger(self, policy: Policy, before: Assembled | None) -> Ledger:
+        if before is not None:
+            last = before.equipment
+            if last.runtime.policy.budgets == policy.budgets:
+                return last.ledger
+            if self.ledger is not None:
+                raise ConfigurationError(
+                    "the budgets changed, but the ledger was handed over ready-made and would keep the old ones; "
+                    "restart with a ledger for the new policy"
+                )
+            if isinstance(last.ledger, MemoryLedger) and any(budget.per != "request" for budget in policy.budgets):
+                return last.ledger.under(policy)  # a new one would forget what is spent
+        return self.ledger if self.ledger is not None else open_ledger(policy, environ=self.environ)
+
+
+def _unchanged(policy: Policy, before: Assembled) -> frozenset[str]:
+    """The targets that mean the same under both policies."""
+    last = before.equipment.runtime.policy
+    same_breaker = last.resilience.circuit_breaker == policy.resilience.circuit_breaker
+    return frozenset(
+        name
+        for name, block in policy.targets.items()
+        if last.targets.get(name) == block and (same_breaker or not block.replicas)  # replicas have breakers inside
     )
-    return Equipment(
-        runtime=runtime,
-        targets={name: Guarded(target, loaded) for name, target in built.items()},
-        signals=signals.build(loaded, own_signals),
-        quick_signals=not own_signals and signals.all_built_in(loaded),
-        ledger=ledger if ledger is not None else open_ledger(loaded, environ=environ),
-        sleep=sleep,
-        hooks=tuple(hooks),
-    )
+
+
+def _taking_over(equipment: Equipment, last: Equipment, kept: frozenset[str]) -> Equipment:
+    """`equipment` with the state of `last` that is still about the same things."""
+    runtime, old = equipment.runtime, last.runtime
+    breakers, latencies = dict(runtime.breakers), dict(runtime.latencies)
+    for name in kept:
+        latencies[name] = old.latencies[name]
+        if name in breakers:
+            old.breakers[name].adjust(runtime.policy.resilience.circuit_breaker)
+            breakers[name] = old.breakers[name]
+    runtime = replace(runtime, breakers=breakers, latencies=latencies, retry_budget=old.retry_budget)
+    return replace(equipment, runtime=runtime, bookings=last.bookings)
 
 
 def discover(environ: Mapping[str, str]) -> Path:
@@ -96,11 +155,16 @@ def discover(environ: Mapping[str, str]) -> Path:
     return found or shipped("default")
 
 
-def build_targets(policy: Policy, environ: Mapping[str, str], own: Mapping[str, Target]) -> dict[str, Target]:
-    """The targets of a policy behind their replicas and limits; only `Guarded` may call them."""
+def build_targets(
+    policy: Policy, environ: Mapping[str, str], own: Mapping[str, Target], kept: Mapping[str, Target]
+) -> dict[str, Target]:
+    """The targets of a policy behind their replicas and limits; only `Guarded` may call them. `kept` are there."""
     targets.refuse_unknown(policy, own)
     built: dict[str, Target] = {}
     for name, block in policy.targets.items():
+        if name in kept:
+            built[name] = kept[name]
+            continue
         target = own[name] if name in own else _replicated(policy, name, environ)
         if target.info.name != name:  # the lock judges a target by its own name
             raise ConfigurationError(f"target {name!r} calls itself {target.info.name!r}; both names must be the same")

@@ -49,7 +49,7 @@ class AsyncRouter:
 
     `targets` replaces targets of the policy by objects of your own (see `hybridinfer.testing.FakeTarget`), `signals`
     its signals; `ledger` replaces the SQLite ledger; `environ` replaces the process's environment as the source of
-    keys; `hooks` are told of every receipt. `clock` (monotonic seconds), `sleep` and `rng` (0..1) are for tests and
+    keys; `hooks` are told of every receipt. `watch`: take the policy's file over whenever it changes. `clock` (monotonic seconds), `sleep` and `rng` (0..1) are for tests and
     simulations.
 
     One router serves any number of concurrent requests. Close it, or use it as an async context manager.
@@ -64,26 +64,37 @@ class AsyncRouter:
         ledger: Ledger | None = None,
         environ: Mapping[str, str] | None = None,
         hooks: Sequence[Hook] = (),
+        watch: bool = False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Callable[[], float] = random.random,
     ) -> None:
-        from .assembly import equip
+        from pathlib import Path
 
-        self._equipment: Equipment = equip(
-            policy,
+        from .assembly import Assembler, discover
+        from .inforce import InForce
+        from .policy.load import load
+
+        environ = os.environ if environ is None else environ
+        source = discover(environ) if policy is None else policy
+        assembler = Assembler(
             targets=targets or {},
-            own_signals=signals or {},
+            signals=signals or {},
             ledger=ledger,
             hooks=hooks,
-            environ=os.environ if environ is None else environ,
+            environ=environ,
             clock=clock,
             sleep=sleep,
             rng=rng,
             now=lambda: datetime.now(UTC),
             new_id=new_id,
         )
+        path = Path(source) if isinstance(source, (str, Path)) else None
+        if watch and path is None:
+            raise ConfigurationError("watch=True needs a policy in a file; this one came from the program")
         self._under_way = UnderWay()
+        self._in_force = InForce(load(source), path, assembler, self._under_way)
+        self._watch = watch
 
     @classmethod
     def from_policy(cls, policy: str | Path | Mapping[str, Any] | Policy, **options: Any) -> Self:
@@ -95,6 +106,18 @@ class AsyncRouter:
         """The policy in force; immutable."""
         return self._equipment.runtime.policy
 
+    @property
+    def policy_error(self) -> Exception | None:
+        """Why the policy's file, as it was read last, is not in force; None: it is."""
+        return self._in_force.error
+
+    async def reload(self) -> bool:
+        """Read the policy's file again. True: what it says is in force; False: it is broken, and the last one stays.
+
+        Requests under way end on the policy they began with. Raises ConfigurationError where there is no file.
+        """
+        return await self._in_force.reload()
+
     async def complete(self, messages: Messages, **options: Any) -> Response:
         """Answer `messages` (a text, or a list of messages in OpenAI's or Anthropic's shape).
 
@@ -105,10 +128,12 @@ class AsyncRouter:
         Raises a `RequestError` (with `.receipt`) when nobody answered.
         """
         request = build_request(messages, options)
-        one = _Open(Drive(self._equipment, request, hold=True), self._until(request))
+        self._look()
+        drive = Drive(self._equipment, request, hold=True)
+        one = _Open(drive, self._until(request))
         self._under_way.enter(one)
         try:
-            return _response(await one.drive.complete())
+            return _response(await drive.complete())
         finally:
             self._under_way.leave(one)
 
@@ -125,11 +150,19 @@ class AsyncRouter:
 
     async def decide(self, messages: Messages, **options: Any) -> Decision:
         """What would be done with this request, and why. No call is made, no money is reserved."""
-        drive = Drive(self._equipment, build_request(messages, options), hold=True)
-        return await drive.decide()
+        self._look()
+        request = build_request(messages, options)
+        drive = Drive(self._equipment, request, hold=True)
+        one = _Open(drive, self._until(request))
+        self._under_way.enter(one)
+        try:
+            return await drive.decide()
+        finally:
+            self._under_way.leave(one)
 
     async def warmup(self) -> Mapping[str, str]:
         """Load now what the first requests would load. Returns what is not ready: target -> why."""
+        self._look()
         targets = self._equipment.targets
         ends = await asyncio.gather(*(target.warmup() for target in targets.values()), return_exceptions=True)
         failed: dict[str, str] = {}
@@ -159,6 +192,7 @@ class AsyncRouter:
         if self._under_way.closed:
             return
         await self._under_way.drain()
+        await self._in_force.aclose()
         equipment = self._equipment
         closing = [target.aclose() for target in equipment.targets.values()]
         ends = list(await asyncio.gather(*closing, return_exceptions=True))
@@ -172,12 +206,22 @@ class AsyncRouter:
                 raise end
 
     async def __aenter__(self) -> Self:
+        self._look()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    @property
+    def _equipment(self) -> Equipment:
+        return self._in_force.equipment
+
+    def _look(self) -> None:
+        """Where the file is to be watched, this loop does it from now on."""
+        if self._watch and not self._under_way.closed:
+            self._in_force.watch()
 
     def _drive(self, request: Request) -> Drive:
         return Drive(self._equipment, request, hold=False)
@@ -190,8 +234,9 @@ class AsyncRouter:
 class _Open:
     """One request under way; see `underway.Pending`. `stream`: who reads it, where it is streamed."""
 
-    def __init__(self, drive: Drive, until: float = 0.0, stream: AsyncStream | None = None) -> None:
+    def __init__(self, drive: Drive | None = None, until: float = 0.0, stream: AsyncStream | None = None) -> None:
         self.drive = drive
+        """None: a stream that nobody has begun to read; it will go by the policy of that moment."""
         self.until = until
         self.idle_since: float | None = None
         self.response: Response | None = None
@@ -209,7 +254,7 @@ class AsyncStream:
 
     def __init__(self, router: AsyncRouter, request: Request) -> None:
         self._router = router
-        self._open = _Open(router._drive(request), stream=self)  # noqa: SLF001 - one module, two classes
+        self._open = _Open(stream=self)
         self._events = _events(router, request, self._open)
         self._cut = False
 
@@ -239,7 +284,7 @@ class AsyncStream:
     @property
     def receipt(self) -> Receipt | None:
         """The receipt; None until the stream has ended, well or badly."""
-        return self._open.drive.receipt
+        return None if self._open.drive is None else self._open.drive.receipt
 
     async def aclose(self) -> None:
         """Stop: the upstream call is closed and what is owed is booked. RuntimeError while another task is reading."""
@@ -256,18 +301,20 @@ class AsyncStream:
 
 
 async def _events(router: AsyncRouter, request: Request, one: _Open) -> AsyncGenerator[StreamEvent, None]:
+    router._look()  # noqa: SLF001 - one module, two classes
+    drive = one.drive = router._drive(request)  # noqa: SLF001
     one.until = router._until(request)  # noqa: SLF001
     under_way = router._under_way  # noqa: SLF001
     under_way.enter(one)
     clock = asyncio.get_running_loop().time
-    pieces = one.drive.events()
+    pieces = drive.events()
     try:
         async for piece in pieces:
             one.idle_since = clock()
             yield piece
             one.idle_since = None
-        assert one.drive.result is not None
-        one.response = _response(one.drive.result)
+        assert drive.result is not None
+        one.response = _response(drive.result)
         yield End(response=one.response)
     finally:
         await pieces.aclose()

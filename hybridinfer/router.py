@@ -143,12 +143,15 @@ class Router:
         ledger: Ledger | None = None,
         environ: Mapping[str, str] | None = None,
         hooks: Sequence[Hook] = (),
+        watch: bool = False,
     ) -> None:
         from .async_router import AsyncRouter
 
         self._router: AsyncRouter = AsyncRouter(
-            policy, targets=targets, signals=signals, ledger=ledger, environ=environ, hooks=hooks
+            policy, targets=targets, signals=signals, ledger=ledger, environ=environ, hooks=hooks, watch=watch
         )
+        if watch:
+            _loop_thread.run(self._router.__aenter__())  # nothing but the watch begins there
 
     @classmethod
     def from_policy(cls, policy: str | Path | Mapping[str, Any] | Policy, **options: Any) -> Self:
@@ -159,6 +162,15 @@ class Router:
     def policy(self) -> Policy:
         """The policy in force; immutable."""
         return self._router.policy
+
+    @property
+    def policy_error(self) -> Exception | None:
+        """Why the policy's file, as it was read last, is not in force; None: it is."""
+        return self._router.policy_error
+
+    def reload(self) -> bool:
+        """Read the policy's file again; see `AsyncRouter.reload`. From a signal handler, call it in a thread."""
+        return _loop_thread.run(self._router.reload())
 
     def complete(self, messages: Messages, **options: Any) -> Response:
         """Answer; see `AsyncRouter.complete` for the options and errors."""

@@ -35,6 +35,7 @@ class UnderWay:
         self.closed = False
         self._open: set[Pending] = set()
         self._changed: asyncio.Event | None = None
+        self._awaited: list[tuple[set[Pending], asyncio.Event]] = []
 
     def enter(self, one: Pending) -> None:
         """A request begins. Raises ConfigurationError when the router is closed."""
@@ -47,6 +48,21 @@ class UnderWay:
         self._open.discard(one)
         if self._changed is not None:
             self._changed.set()
+        for some, over in self._awaited:
+            some.discard(one)
+            if not some:
+                over.set()
+
+    async def present_gone(self) -> None:
+        """Wait until every request that is open now is done. Later ones do not count."""
+        if not self._open:
+            return
+        some, over = set(self._open), asyncio.Event()
+        self._awaited.append((some, over))
+        try:
+            await over.wait()
+        finally:
+            self._awaited.remove((some, over))
 
     async def drain(self) -> None:
         """Let no new request in; wait until each one is done, at most to its deadline; stop the ones left behind."""
@@ -63,6 +79,7 @@ class UnderWay:
                     self._open.discard(one)
                     with suppress(RuntimeError):
                         await one.aclose()
+                    self.leave(one)
                 else:
                     waits.append(left)
             if waits:

@@ -90,6 +90,13 @@ class Breaker:
                 if (failed or slow) and self._too_bad():
                     self._rest(retry_after)
 
+    def adjust(self, settings: CircuitBreakerBlock) -> None:
+        """Judge by other settings from now on. The state stays; counts over another length of time begin anew."""
+        with self._lock:
+            if settings.within != self._settings.within:
+                self._window = Window(settings.within, self._clock)
+            self._settings = settings
+
     def health(self) -> Health:
         """The state now; for people and dashboards."""
         with self._lock:
