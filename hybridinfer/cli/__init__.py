@@ -21,6 +21,7 @@ COMMANDS = {
     "ask": "Answer one prompt and say who answered.",
     "explain": "Show what would happen to a prompt, and why. Nothing is called.",
     "policy": "Check, test and describe policies.",
+    "drill": "Rehearse outages against a policy, and see every fallback happen.",
     "models": "List, fetch, verify and remove local models.",
     "privacy": "Show what a text holds that is private.",
     "usage": "Show what was spent, and what that saved.",
@@ -28,7 +29,7 @@ COMMANDS = {
     "demo": "See it work: about twenty prompts, then a staged outage.",
 }
 """Every command with its line in the list. Each lives in the module of its name, as a function or an `app`."""
-_GROUPS = frozenset({"policy", "models", "privacy", "usage"})
+_GROUPS = frozenset({"drill", "policy", "models", "privacy", "usage"})
 
 
 def build(*, lines: bool = False) -> App:

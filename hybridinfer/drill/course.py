@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..policy.model import Policy
 from ..receipt import Receipt, Zone
+from ..resilience.breaker import Health, State
 from .scenario import Scenario
 
 Against = Literal["simulated", "emulator"]
@@ -47,10 +48,16 @@ class Leak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The circuit breakers at one moment: target -> closed, open or half_open."""
+    """The circuit breakers at one moment: target -> closed, open or half_open (from when on a probe may pass)."""
 
     at: float
     states: Mapping[str, str]
+
+
+def sample(at: float, health: Mapping[str, Health]) -> Sample:
+    """What the breakers say at `at`."""
+    waits = {name: one.state is State.OPEN and one.retry_in <= 0 for name, one in health.items()}
+    return Sample(at=at, states={name: str(State.HALF_OPEN if waits[name] else health[name].state) for name in health})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

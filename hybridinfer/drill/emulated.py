@@ -26,7 +26,7 @@ from ..targets.base import TargetContext, TargetInfo
 from ..targets.registry import build
 from .actor import Actor
 from .book import for_drill
-from .course import Course, Sample, Served, Watch, moments
+from .course import Course, Sample, Served, Watch, moments, sample
 from .emulator import EVERYTHING, Emulator
 from .simulated import HEALTHY
 from .simulator import at_once
@@ -185,8 +185,7 @@ class _Show:
             act()
 
     def _sample(self, router: AsyncRouter) -> None:
-        states = {name: str(health.state) for name, health in router.health().items()}
-        self.samples.append(Sample(at=self.now, states=states))
+        self.samples.append(sample(self.now, router.health()))
 
     def _turn(self, phase: PhaseBlock, frail: Frail | None) -> None:
         faults = self._timeline.faults(phase.at)

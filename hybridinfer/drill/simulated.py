@@ -16,7 +16,7 @@ from ..targets.base import TargetFailed
 from ..types import Usage
 from .actor import Actor
 from .book import for_drill
-from .course import Course, Sample, Served, Watch, moments
+from .course import Course, Sample, Served, Watch, moments, sample
 from .simulator import Arrival, Story, at_once, run, stage
 from .traffic import TAG, Scored, Timeline, requests, visits
 from .vocabulary import on_a_script
@@ -53,6 +53,10 @@ def play(scenario: Scenario, policy: Policy, *, seed: int = 0) -> Course:
         policy, clock=lambda: world.date().timestamp(), down=lambda: timeline.ledger_down(world.now)
     )
     asked, samples = requests(scenario), list[Sample]()
+
+    def look() -> None:
+        samples.append(sample(world.now, {name: one.health() for name, one in runtime.breakers.items()}))
+
     coming = list(visits(scenario, seed))
     stories = run(
         [Arrival(at=visit.at, request=asked[visit.ask.name], stream=visit.stream) for visit in coming],
@@ -60,7 +64,7 @@ def play(scenario: Scenario, policy: Policy, *, seed: int = 0) -> Course:
         world,
         ledger=ledger,
         score=Scored(scenario, policy),
-        cues=_cues(scenario, frail, lambda: samples.append(_sample(world, runtime))),
+        cues=_cues(scenario, frail, look),
     )
     return Course(
         scenario=scenario,
@@ -132,10 +136,6 @@ def _cues(scenario: Scenario, frail: Frail | None, look: Callable[[], None]) -> 
 
 def _spend(frail: Frail, usd: Decimal) -> None:
     at_once(frail.spend(usd))
-
-
-def _sample(world: World, runtime: Runtime) -> Sample:
-    return Sample(at=world.now, states={name: str(one.health().state) for name, one in runtime.breakers.items()})
 
 
 def _served(story: Story) -> Served:

@@ -1,0 +1,153 @@
+"""`hybridinfer drill`: outages on purpose, against a policy, before they happen by themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from ..errors import PolicyError
+from .terminal import UsageError, print_json, talk
+
+if TYPE_CHECKING:
+    from ..drill.coverage import Coverage
+    from ..drill.run import Drill
+
+app = App(name="drill", help="Rehearse outages against a policy, and see every fallback happen.")
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+@app.command
+def run(
+    scenarios: Annotated[tuple[str, ...], Parameter(negative="")],
+    /,
+    *,
+    policy: str | None = None,
+    against: Literal["simulated", "emulator"] = "simulated",
+    speed: float = 10.0,
+    real_local: Flag = False,
+    seed: int = 0,
+    json: Flag = False,
+    html: Path | None = None,
+    junit: Path | None = None,
+    fail_under: float | None = None,
+) -> int:
+    """Run drills: scripted outages against a policy, with what must hold all the same.
+
+    Exit code 0: every expectation was met. 1: one was not, or the coverage is too small. 2: a scenario or a policy
+    is wrong, or the command line is. Nothing leaves this machine, and no key is needed.
+
+    --json prints {passed, drills: [{scenario, policy, against, passed, requests, answered, p95_seconds, cost_usd,
+    answered_by, arrived, expectations: [{key, wanted, measured, passed, receipts}], coverage}], coverage}.
+
+    Args:
+        scenarios: Files, names from `drill list`, or "all" for every shipped one.
+        policy: The policy's file or a shipped one's name; otherwise the one that each scenario names.
+        against: simulated is a virtual clock; emulator is the real router over real HTTP to this machine.
+        speed: With the emulator, how many times as fast as the scenario says.
+        real_local: With the emulator, call the real local models; otherwise they are played.
+        seed: Of everything that is random; the same seed gives the same simulation.
+        json: Print everything as JSON.
+        html: Write a page with the timeline of every drill to this file.
+        junit: Write JUnit XML for CI to this file.
+        fail_under: Exit with 1 when the drills together walk less than this percentage of the policy's fallbacks.
+    """
+    from ..drill.report import junit as xml
+
+    if not speed > 0:
+        raise UsageError("--speed: must be more than zero")
+    drills = _run(_named(scenarios), policy, against=against, speed=speed, real_local=real_local, seed=seed)
+    covered = _coverages(drills)
+    for target, text in ((junit, xml), (html, _page)):
+        if target is not None:
+            target.write_text(text(drills), encoding="utf-8")
+            talk(f"written: {target}")
+    if json:
+        _print_json(drills, covered)
+    else:
+        _print(drills, covered)
+    small = [name for name, one in covered.items() if fail_under is not None and one.share * 100 < fail_under]
+    for name in small:
+        talk(f"the fallback coverage of policy {name!r} is {covered[name].share:.0%}, less than {fail_under:g}%")
+    return int(bool(small) or not all(drill.passed for drill in drills))
+
+
+@app.command(name="list")
+def list_(*, json: Flag = False) -> int:
+    """List the shipped drills.
+
+    Args:
+        json: Print [{name, file, description}].
+    """
+    from ..drill.scenario import load_scenario, shipped_drills
+
+    rows = [(name, path, load_scenario(path)[0].description) for name, path in shipped_drills().items()]
+    if json:
+        print_json([{"name": name, "file": str(path), "description": about} for name, path, about in rows])
+        return 0
+    wide = max((len(name) for name, *_ in rows), default=0)
+    for name, _, about in rows:
+        print(f"{name:<{wide}}  {about}")
+    return 0
+
+
+def _named(scenarios: tuple[str, ...]) -> list[str]:
+    from ..drill.scenario import shipped_drills
+
+    if not scenarios:
+        raise UsageError("name a scenario: a file, a name from `hybridinfer drill list`, or all")
+    return [name for given in scenarios for name in (shipped_drills() if given == "all" else [given])]
+
+
+def _run(scenarios: list[str], policy: str | None, **how: Any) -> list[Drill]:
+    from ..drill.run import run_drill
+    from ..policy.load import shipped, shipped_names
+
+    chosen = shipped(policy) if policy in shipped_names() else policy
+    try:
+        return [run_drill(name, chosen, **how) for name in scenarios]
+    except PolicyError as error:
+        talk(f"hybridinfer: {error}")
+        raise SystemExit(2) from None
+
+
+def _coverages(drills: list[Drill]) -> dict[str, Coverage]:
+    """By policy, over all of its drills."""
+    from ..drill.run import merged
+
+    by_policy: dict[str, list[Drill]] = {}
+    for drill in drills:
+        by_policy.setdefault(drill.course.digest, []).append(drill)
+    return {group[0].course.policy.name: merged(group) for group in by_policy.values()}
+
+
+def _print_json(drills: list[Drill], covered: dict[str, Coverage]) -> None:
+    from ..drill.report import picture, picture_of_coverage
+
+    print_json(
+        {
+            "passed": all(drill.passed for drill in drills),
+            "drills": [picture(drill) for drill in drills],
+            "coverage": {name: picture_of_coverage(one) for name, one in covered.items()},
+        }
+    )
+
+
+def _print(drills: list[Drill], covered: dict[str, Coverage]) -> None:
+    from rich.console import Console
+
+    from ..drill.report import print_coverage, print_drill
+
+    console = Console(highlight=False)
+    for drill in drills:
+        print_drill(drill, console)
+    for name, one in covered.items():
+        print_coverage(one, name, console)
+
+
+def _page(drills: list[Drill]) -> str:
+    from ..drill.page import page
+
+    return page(drills)
