@@ -28,7 +28,7 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 """Runs inside the transaction; it must not begin or end one."""
 
-_BUSY = 5.0  # seconds to wait for other processes: SQLite queues nobody, so a loaded machine needs some
+_BUSY = 2.0  # seconds to wait for other processes
 _BATCH = 256
 _OWED = 10_000  # bookings kept over an outage; beyond that they expire as spent
 

@@ -211,6 +211,29 @@ async def test_a_bug_reaches_its_caller(path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_the_limit_is_read_under_the_lock_that_writes(path: Path) -> None:
+    """No other process can book between the look at a budget and the booking; who only looks locks nobody out."""
+    ledger = SqliteLedger(POLICY, path)
+    await reserve(ledger)
+    writer = ledger._store._writer  # type: ignore[attr-defined]
+
+    def another_may_write(db: sqlite3.Connection) -> bool:
+        db.execute("SELECT * FROM accounts").fetchall()
+        other = sqlite3.connect(path, timeout=0, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            other.close()
+        return True
+
+    assert not await writer.run(another_may_write)
+    assert await writer.run(another_may_write, writes=False)
+    await ledger.aclose()
+
+
+@pytest.mark.anyio
 async def test_work_that_can_never_be_done_is_not_repeated(path: Path) -> None:
     """A booking that the database itself refuses is given up, so that it cannot stop the others."""
     ledger = SqliteLedger(POLICY, path)
