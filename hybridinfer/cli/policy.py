@@ -61,7 +61,10 @@ def check(
 
 @app.command(name="test")
 def run_tests(files: Files, /, *, output_format: OutputFormat = "text") -> int:
-    """Run the tests that policies carry. They need no network and call nobody.
+    """Run the tests that policies carry, through the real flow on a virtual clock. They call nobody.
+
+    Targets that are `down` fail with `unavailable`, budgets that are `spent` refuse; all others answer at once. Prices
+    count: a cloud target that nobody can price is never called.
 
     Exit code 0: all passed. 1: one failed, or a policy is broken. 2: the command line is wrong.
 
@@ -172,10 +175,13 @@ def _priced(block: TargetBlock) -> bool:
 
 
 def _tested(policy: Policy) -> list[CaseResult]:
+    from ..drill.rehearsal import rehearsal
     from ..policy.cases import run_cases
 
+    if not policy.tests:
+        return []
     asks = any(case.given.prompt for case in policy.tests)
-    return run_cases(policy, score=scorer(policy) if asks else None)
+    return run_cases(policy, run=rehearsal(policy), score=scorer(policy) if asks else None)
 
 
 def scorer(policy: Policy) -> Score:

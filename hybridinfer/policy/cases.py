@@ -1,7 +1,7 @@
 """A policy's own `tests:`: what each supposes, what must follow, and what did.
 
-Scoring and running come as callables, so that the same tests run on levels alone, on the real signals, and on
-the simulator that drives the real flow.
+Scoring and running come as callables: the real signals, and the simulator that drives the real flow
+(`hybridinfer.drill.rehearsal`).
 """
 
 from __future__ import annotations
@@ -9,20 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import partial
-from typing import Protocol
 
 from ..receipt import Code
-from .decide import decide, permit
+from .decide import permit
 from .model import Policy, TestBlock
 
 Score = Callable[[str, Mapping[str, str]], Mapping[str, str]]
 """A prompt and tags -> the level of each signal."""
+Run = Callable[["Situation"], "Walk"]
+"""Serves one request: who was tried, and who answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """One request whose levels are known, with these targets out of service and these budgets used up."""
+
+    prompt: str = ""
+    levels: Mapping[str, str]
+    needs: AbstractSet[str] = frozenset()
+    tags: Mapping[str, str]
+    down: AbstractSet[str] = frozenset()
+    spent: AbstractSet[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """What happened to one request: the rule, its ladder, every attempt in order, and who answered on which rung."""
+    """What happened to one request: the rule, its ladder, every call in order, and who answered on which rung."""
 
     rule: str
     ladder: tuple[str, ...]
@@ -30,16 +42,8 @@ class Walk:
     attempted: tuple[str, ...]
     answered_by: str | None
     rung: int | None
-
-
-class Run(Protocol):
-    """Serves one request whose levels are known, with these targets out of service."""
-
-    def __call__(
-        self, levels: Mapping[str, str], needs: AbstractSet[str], tags: Mapping[str, str], down: AbstractSet[str]
-    ) -> Walk:
-        """Who was tried, and who answered."""
-        ...
+    code: Code | None
+    """How the last attempt ended; None: nothing was left to try."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,42 +68,15 @@ class CaseResult:
         return not self.failures
 
 
-def run_cases(policy: Policy, *, score: Score | None = None, run: Run | None = None) -> list[CaseResult]:
+def run_cases(policy: Policy, *, run: Run, score: Score | None = None) -> list[CaseResult]:
     """Run every test of the policy, in order.
 
-    Without `score`, tests that give a prompt must give all tested levels too; without `run`, `walk` is used.
+    Without `score`, tests that give a prompt must give all tested levels too.
     """
-    run = run or partial(walk, policy)
     return [
         CaseResult(name=test.name, index=i, failures=tuple(_failures(policy, test, score, run)))
         for i, test in enumerate(policy.tests)
     ]
-
-
-def walk(
-    policy: Policy, levels: Mapping[str, str], needs: AbstractSet[str], tags: Mapping[str, str], down: AbstractSet[str]
-) -> Walk:
-    """What the ladder does when targets that are down are unavailable at once: the flow without time and money."""
-    decision = decide(policy, levels, needs=needs, tags=tags)
-    settings = policy.resilience
-    tries = settings.retry.attempts if Code.UNAVAILABLE in settings.retry_on else 1
-    attempted: list[str] = []
-    answered: str | None = None
-    for name in decision.plan:
-        attempted += [name] * (tries if name in down else 1)
-        if name not in down:
-            answered = name
-            break
-        if Code.UNAVAILABLE not in settings.fallback_on:
-            break
-    return Walk(
-        rule=decision.rule,
-        ladder=decision.ladder,
-        masked=decision.masked,
-        attempted=tuple(attempted),
-        answered_by=answered,
-        rung=None if answered is None else decision.ladder.index(answered) + 1,
-    )
 
 
 def levels_of(policy: Policy, test: TestBlock, score: Score | None) -> dict[str, str]:
@@ -107,6 +84,9 @@ def levels_of(policy: Policy, test: TestBlock, score: Score | None) -> dict[str,
     levels = {name: next(iter(block.levels)) for name, block in policy.signals.items()}
     if test.given.prompt and score is not None:
         levels.update(score(test.given.prompt, test.given.tags))
+    if test.given.spent:
+        blocks = [(name, block) for name, block in policy.signals.items() if (block.kind or name) == "budget"]
+        levels.update((name, block.level_of(1.0)) for name, block in blocks)
     return levels | test.given.levels
 
 
@@ -116,7 +96,15 @@ def _failures(policy: Policy, test: TestBlock, score: Score | None, run: Run) ->
     for signal, level in expect.levels.items():
         if levels[signal] != level:
             yield Failure(key="levels", what=f"{signal} is {levels[signal]!r}, expected {level!r}")
-    seen = run(levels, frozenset(given.needs), given.tags, frozenset(given.down))
+    situation = Situation(
+        prompt=given.prompt,
+        levels=levels,
+        needs=frozenset(given.needs),
+        tags=given.tags,
+        down=frozenset(given.down),
+        spent=frozenset(given.spent),
+    )
+    seen = run(situation)
     story = f"rule {seen.rule!r}, tried {', '.join(seen.attempted) or 'nobody'}"
     if expect.rule is not None and seen.rule != expect.rule:
         yield Failure(key="rule", what=f"rule {seen.rule!r} decided, expected {expect.rule!r}")
@@ -126,6 +114,9 @@ def _failures(policy: Policy, test: TestBlock, score: Score | None, run: Run) ->
     yield from _sights(policy, test, levels, seen, story)
     if expect.rung is not None and seen.rung != expect.rung:
         yield Failure(key="rung", what=f"rung {seen.rung} answered, expected {expect.rung} ({story})")
+    if expect.code is not None and seen.code != expect.code:
+        ended = f"ended with {seen.code}" if seen.code else "ended with nothing tried"
+        yield Failure(key="code", what=f"{ended}, expected {expect.code} ({story})")
     if expect.attempts_at_most is not None and len(seen.attempted) > expect.attempts_at_most:
         what = f"{len(seen.attempted)} attempts, expected at most {expect.attempts_at_most} ({story})"
         yield Failure(key="attempts_at_most", what=what)

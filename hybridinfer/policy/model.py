@@ -314,7 +314,9 @@ class Given(Block):
     needs: Annotated[tuple[Need, ...], BeforeValidator(one_or_more), OR_ONE] = ()
     tags: dict[str, str] = Field(default_factory=dict)
     down: Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE] = ()
-    """Targets that do not answer."""
+    """Targets that fail with `unavailable`, in every attempt."""
+    spent: Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE] = ()
+    """Budgets that are used up. Unless `levels` says otherwise, the budget signal is at its highest level, too."""
 
 
 class Expect(Block):
@@ -332,7 +334,10 @@ class Expect(Block):
     """Targets on its ladder that see it as it is."""
     levels: dict[str, str] = Field(default_factory=dict)
     rung: Annotated[Whole, Field(ge=1)] | None = None
+    code: Code | None = None
+    """How the last attempt ended: `ok` where somebody answered."""
     attempts_at_most: Annotated[Whole, Field(ge=0)] | None = None
+    """Calls that are made at most, retries and the canned reply included."""
 
 
 class TestBlock(Block):

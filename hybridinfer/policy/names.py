@@ -153,6 +153,10 @@ def _targets(policy: Policy, at: Path, names: tuple[str, ...]) -> Iterator[Fault
 def _tests(policy: Policy) -> Iterator[Fault]:
     for i, test in enumerate(policy.tests):
         yield from _targets(policy, ("tests", i, "given", "down"), test.given.down)
+        budgets = [budget.name for budget in policy.budgets]
+        for j, name in enumerate(test.given.spent):
+            if name not in budgets:
+                yield Fault(("tests", i, "given", "spent", j), f"unknown budget {name!r}", did_you_mean(name, budgets))
         for key in ("never", "forbidden", "masked", "open"):
             yield from _targets(policy, ("tests", i, "expect", key), getattr(test.expect, key))
         for part, levels in (("given", test.given.levels), ("expect", test.expect.levels)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hybridinfer.cli.policy import scorer
+from hybridinfer.drill.rehearsal import rehearsal
 from hybridinfer.policy.cases import run_cases
 from hybridinfer.policy.load import load, shipped, shipped_names
 
@@ -18,4 +19,4 @@ def test_without_the_boundary_a_test_fails(name, boundary):
     weaker = policy.model_copy(
         update={"boundaries": tuple(each for each in policy.boundaries if each.name != boundary)}
     )
-    assert any(not case.passed for case in run_cases(weaker, score=scorer(policy)))
+    assert any(not case.passed for case in run_cases(weaker, run=rehearsal(weaker), score=scorer(policy)))

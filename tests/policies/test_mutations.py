@@ -10,6 +10,7 @@ import re
 import pytest
 
 from hybridinfer.cli.policy import scorer
+from hybridinfer.drill.rehearsal import rehearsal
 from hybridinfer.errors import PolicyError
 from hybridinfer.policy.cases import run_cases
 from hybridinfer.policy.check import check
@@ -97,7 +98,11 @@ def found_by(name: str, old: str, new: str) -> str:
         return "load"
     if check(policy).findings:
         return "check"
-    return "test" if any(not case.passed for case in run_cases(policy, score=scorer(policy))) else ""
+    return (
+        "test"
+        if any(not case.passed for case in run_cases(policy, run=rehearsal(policy), score=scorer(policy)))
+        else ""
+    )
 
 
 def test_there_are_sixty():
@@ -116,4 +121,4 @@ def test_the_unchanged_policies_raise_no_alarm():
     for name in {name for name, _, _ in MUTANTS}:
         policy = load(shipped(name))
         assert check(policy).findings == ()
-        assert all(case.passed for case in run_cases(policy, score=scorer(policy)))
+        assert all(case.passed for case in run_cases(policy, run=rehearsal(policy), score=scorer(policy)))

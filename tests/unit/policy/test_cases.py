@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hybridinfer.policy.cases import Failure, Walk, run_cases, walk
+from hybridinfer.drill.rehearsal import rehearsal
+from hybridinfer.errors import PolicyError
+from hybridinfer.policy.cases import Failure, Situation, Walk, run_cases
 from hybridinfer.policy.load import load
 from hybridinfer.policy.model import Policy
 
@@ -16,7 +18,7 @@ def policy(*cases: dict, resilience: dict | None = None) -> Policy:
             "version": 1,
             "targets": {
                 "local": {"kind": "onnx", "model": "m"},
-                "cloud": {"kind": "openai", "model": "m"},
+                "cloud": {"kind": "openai", "model": "m", "price": {"input": 1, "output": 1}},
                 "sorry": {"kind": "canned", "text": "sorry"},
             },
             "boundaries": [
@@ -28,6 +30,11 @@ def policy(*cases: dict, resilience: dict | None = None) -> Policy:
                 {"name": "rest", "use": ["cloud", "local", "sorry"]},
             ],
             "resilience": resilience or {},
+            "budgets": [
+                {"name": "one", "usd": 1, "per": "request"},
+                {"name": "day", "usd": 1, "per": "day"},
+                {"name": "team", "usd": 1, "per": "day", "by": "team"},
+            ],
             "tests": [{"name": f"t{i}", **case} for i, case in enumerate(cases)],
         }
     )
@@ -35,7 +42,8 @@ def policy(*cases: dict, resilience: dict | None = None) -> Policy:
 
 def failures(given: dict, expect: dict, **options) -> list[Failure]:
     """What one test says."""
-    (result,) = run_cases(policy({"given": given, "expect": expect}), **options)
+    chosen = policy({"given": given, "expect": expect})
+    (result,) = run_cases(chosen, **{"run": rehearsal(chosen)} | options)
     assert result.passed == (not result.failures)
     return list(result.failures)
 
@@ -51,6 +59,13 @@ def failures(given: dict, expect: dict, **options) -> list[Failure]:
         ({"levels": {"privacy": "personal"}}, {"masked": "cloud", "open": "local", "answered_by": "cloud"}),
         ({"needs": "tools", "tags": {"team": "a"}}, {"rule": "tools", "never": "local"}),
         ({"needs": "tools"}, {"rule": "rest"}),
+        ({"needs": ["vision", "files", "json"]}, {"answered_by": "cloud"}),
+        ({"spent": "one"}, {"answered_by": "local", "rung": 2, "attempts_at_most": 1}),
+        ({"spent": "day"}, {"answered_by": "local", "rung": 2, "attempts_at_most": 1}),
+        ({"spent": "team", "tags": {"team": "b"}}, {"answered_by": "local", "levels": {"budget": "spent"}}),
+        ({"spent": "day", "levels": {"budget": "ok"}}, {"levels": {"budget": "ok"}, "answered_by": "local"}),
+        ({"down": "cloud"}, {"code": "ok", "attempts_at_most": 3}),
+        ({"down": ["cloud", "local", "sorry"]}, {"answered_by": "sorry"}),
     ],
 )
 def test_expectations_that_hold(given, expect):
@@ -71,12 +86,9 @@ def test_expectations_that_hold(given, expect):
             ),
         ),
         (
-            {"down": ["cloud", "sorry"], "needs": "tools", "tags": {"team": "a"}},
-            {"answered_by": "sorry"},
-            Failure(
-                key="answered_by",
-                what="nobody answered, expected 'sorry' (rule 'tools', tried cloud, cloud, sorry, sorry)",
-            ),
+            {"down": "cloud"},
+            {"code": "unavailable"},
+            Failure(key="code", what="ended with ok, expected unavailable (rule 'rest', tried cloud, cloud, local)"),
         ),
         (
             {"down": "local"},
@@ -161,32 +173,62 @@ def test_without_a_prompt_nothing_is_scored():
     assert failures({}, {"levels": {"privacy": "public", "budget": "ok"}}, score=score) == []
 
 
-def test_another_runner_can_be_plugged_in():
-    """The simulator runs the same tests as the plain walk."""
+def test_any_runner_can_be_plugged_in():
+    """It is given the whole situation."""
     seen = []
 
-    def run(levels, needs, tags, down):
-        seen.append((levels["privacy"], needs, tags, down))
+    def run(situation):
+        seen.append(situation)
+        ladder = ("local",)
         return Walk(
-            rule="x", ladder=("local",), masked=frozenset(), attempted=("local", "cloud"), answered_by="local", rung=1
+            rule="x",
+            ladder=ladder,
+            masked=frozenset(),
+            attempted=("local", "cloud"),
+            answered_by="local",
+            rung=1,
+            code=None,
         )
 
     given = {"levels": {"privacy": "secret"}, "needs": ["tools"], "tags": {"a": "b"}, "down": ["local"]}
     assert [failure.key for failure in failures(given, {"never": "cloud"}, run=run)] == ["never"]
-    assert seen == [("secret", frozenset({"tools"}), {"a": "b"}, frozenset({"local"}))]
+    ((situation),) = seen
+    assert (situation.levels["privacy"], situation.needs, situation.tags, situation.down, situation.spent) == (
+        "secret",
+        frozenset({"tools"}),
+        {"a": "b"},
+        frozenset({"local"}),
+        frozenset(),
+    )
+    what = "ended with nothing tried, expected ok (rule 'x', tried local, cloud)"
+    assert failures({}, {"code": "ok"}, run=run) == [Failure(key="code", what=what)]
+
+
+def rehearsed(resilience):
+    """The cloud is down."""
+    chosen = policy(resilience=resilience)
+    levels = {"privacy": "public", "complexity": "low", "size": "short", "budget": "ok"}
+    return rehearsal(chosen)(Situation(levels=levels, tags={}, down=frozenset({"cloud"})))
 
 
 def test_unavailable_without_retry_is_one_attempt():
-    """The walk retries what the policy retries."""
-    chosen = policy(resilience={"retry_on": ["timeout"]})
-    assert walk(chosen, {"privacy": "public"}, frozenset(), {}, frozenset({"cloud"})).attempted[:2] == (
-        "cloud",
-        "local",
-    )
+    """The rehearsal retries what the policy retries."""
+    assert rehearsed({"retry_on": ["timeout"]}).attempted == ("cloud", "local")
 
 
-def test_unavailable_without_fallback_ends_the_walk():
-    """The walk falls back on what the policy falls back on."""
-    chosen = policy(resilience={"fallback_on": ["timeout"], "retry": {"attempts": 1}})
-    seen = walk(chosen, {"privacy": "public"}, frozenset(), {}, frozenset({"cloud"}))
-    assert (seen.attempted, seen.answered_by, seen.rung) == (("cloud",), None, None)
+def test_unavailable_without_fallback_ends_there():
+    """The rehearsal falls back on what the policy falls back on."""
+    seen = rehearsed({"fallback_on": ["timeout"], "retry": {"attempts": 1}})
+    assert (seen.attempted, seen.answered_by, seen.rung, seen.code) == (("cloud",), None, None, "unavailable")
+
+
+def test_waits_that_pass_the_deadline_are_not_waited():
+    """Backoff counts against the deadline, as in production."""
+    retry = {"attempts": 10, "backoff": "40s", "max_backoff": "60s"}
+    assert len(rehearsed({"retry": retry, "deadline": "5s"}).attempted) < 5
+
+
+def test_an_unknown_budget_is_told(tmp_path):
+    """Like every other name."""
+    with pytest.raises(PolicyError, match="unknown budget 'dai'; did you mean 'day'"):
+        policy({"given": {"spent": "dai"}, "expect": {}})

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from hybridinfer.drill.rehearsal import rehearsal
 from hybridinfer.errors import PolicyError
 from hybridinfer.policy import report
 from hybridinfer.policy.cases import run_cases
@@ -17,7 +18,7 @@ from hybridinfer.policy.table import table
 TEXT = """\
 version: 1
 targets:
-  cloud: {kind: openai, model: m}
+  cloud: {kind: openai, model: m, price: {input: 1, output: 1}}
   sorry: {kind: canned, text: sorry}
 rules:
   - {name: first, use: [cloud, sorry]}
@@ -121,7 +122,7 @@ def test_a_failed_test_is_shown_at_its_expectation(tmp_path):
     file = tmp_path / "p.yaml"
     file.write_text(TEXT, encoding="utf-8")
     policy, source = load_with_source(file)
-    (line,) = report.of_cases(run_cases(policy), source)
+    (line,) = report.of_cases(run_cases(policy, run=rehearsal(policy)), source)
     assert str(line) == (
         f"{file}:10:41: error: test 'wrong': 'cloud' answered, expected 'sorry' (rule 'first', tried cloud) [test-failed]"
     )
