@@ -31,8 +31,8 @@ _NATIONAL = re.compile(
     r"\(?0[1-9][0-9]{0,4}\)?(?:[ ./-]{1,2}[0-9]{2,8}){1,5}|0[1-9](?:[ .-][0-9]{2}){4}|[6-9][0-9]{2}(?: [0-9]{3}){2}|[6-9][0-9]{2}(?: [0-9]{2}){3}"
 )
 _ZIP = re.compile(r"[0-9]{5}-[0-9]{4}")
-_FICTION = re.compile(r"555[ .-]?01[0-9]{2}$")
-"""The range that the North American plan keeps for fiction."""
+_FICTION = re.compile(r"(?:(?:\+|00)?1)?(?:[2-9][0-9]{2})?55501[0-9]{2}")
+"""The range that the North American plan keeps for fiction; elsewhere these digits are anybody's."""
 
 
 def detect(view: View) -> Iterator[Finding]:
@@ -53,7 +53,7 @@ def detect(view: View) -> Iterator[Finding]:
 def _judge(view: View, match: re.Match[str]) -> tuple[str, float]:
     text, start = match[0], match.start()
     number = digits(text)
-    if not 7 <= len(number) <= 15 or len(set(number)) < 3 or _FICTION.search(text):
+    if not 7 <= len(number) <= 15 or len(set(number)) < 3 or _FICTION.fullmatch(("+" if "+" in text else "") + number):
         return "", 0.0
     if any(len(group) > 6 for group in text.split(".")[1:]) or text[1:2] == " ":
         return "", 0.0
