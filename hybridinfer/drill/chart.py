@@ -25,7 +25,7 @@ def phases(course: Course) -> str:
     found = course.scenario.phases
     ends = [*(phase.at for phase in found[1:]), course.scenario.duration]
     marks = []
-    for phase, end in zip(found, ends, strict=True):
+    for phase, end in zip(found, ends, strict=False):  # without phases there is one end too many
         x, wide = _x(course, phase.at), _x(course, end) - _x(course, phase.at)
         if phase.faults:
             marks.append(f'<rect x="{x:.1f}" y="0" width="{wide:.1f}" height="100%" fill="var(--phase)"/>')

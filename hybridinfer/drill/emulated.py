@@ -83,6 +83,27 @@ def hurried(policy: Policy, speed: float) -> Policy:
     return policy.model_copy(update={"resilience": resilience, "targets": targets, "rules": rules})
 
 
+def over_http(name: str, block: TargetBlock, emulator: Emulator) -> Target:
+    """The real adapter, pointed at this machine. Prices and zones stay those of the policy's own block."""
+    url = emulator.base_url_openai if block.kind == "openai" else emulator.base_url_anthropic
+    here = block.model_copy(update={"base_url": url, "api_key": "DRILL", "replicas": ()})
+    return build(here, TargetContext(name=name, environ={"DRILL": "the-drill-needs-no-key"}))
+
+
+def actor(name: str, block: TargetBlock, next_step: Callable[[], Step], *, speed: float) -> Actor:
+    """What plays a target of this process; it can do everything."""
+    info = TargetInfo(
+        name=name,
+        kind=block.kind,
+        zone=zone_of(block),
+        model=block.model,
+        region=block.region,
+        supports=frozenset(get_args(Need)),
+        context_window=block.context_window,
+    )
+    return Actor(info, next_step, speed=speed)
+
+
 class _Show:
     """One drill under way."""
 
@@ -130,9 +151,9 @@ class _Show:
             if block.kind in REMOTE:
                 emulator = Emulator(latency=HEALTHY.first / self._speed, pace=0.05 / self._speed)
                 self._emulators[name] = await stack.enter_async_context(emulator)
-                targets[name] = self._over_http(name, block, emulator)
+                targets[name] = over_http(name, block, emulator)
             elif block.kind not in ("canned", "onnx") or (block.kind == "onnx" and not real_local):
-                targets[name] = self._actors[name] = self._actor(name, block)
+                targets[name] = self._actors[name] = actor(name, block, partial(self._step, name), speed=self._speed)
         router = AsyncRouter(
             policy, targets=targets, signals=Scored(scenario, policy).own, ledger=ledger, environ={}, hooks=()
         )
@@ -146,24 +167,6 @@ class _Show:
         finally:
             conducting.cancel()
             await asyncio.gather(conducting, return_exceptions=True)
-
-    def _over_http(self, name: str, block: TargetBlock, emulator: Emulator) -> Target:
-        """The real adapter, pointed at this machine. Prices and zones stay those of the policy's own block."""
-        url = emulator.base_url_openai if block.kind == "openai" else emulator.base_url_anthropic
-        here = block.model_copy(update={"base_url": url, "api_key": "DRILL", "replicas": ()})
-        return build(here, TargetContext(name=name, environ={"DRILL": "the-drill-needs-no-key"}))
-
-    def _actor(self, name: str, block: TargetBlock) -> Actor:
-        info = TargetInfo(
-            name=name,
-            kind=block.kind,
-            zone=zone_of(block),
-            model=block.model,
-            region=block.region,
-            supports=frozenset(get_args(Need)),
-            context_window=block.context_window,
-        )
-        return Actor(info, partial(self._step, name), speed=self._speed)
 
     def _step(self, name: str) -> Step:
         block = self._timeline.faults(self.now).get(name)

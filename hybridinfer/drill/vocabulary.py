@@ -85,15 +85,15 @@ def on_a_script(block: FaultBlock, healthy: Answers, *, remote: bool = True) -> 
         case "stream_error":
             return replace(broken, code=Code.UNAVAILABLE)
         case "empty":
-            return replace(healthy, text="", pieces=1)
+            return replace(healthy, text="", seconds=healthy.first)
         case "context_too_long":
             return Fails(Code.CONTEXT_TOO_LONG, seconds=_SOON, retry=False)
         case "content_filter":
-            return replace(healthy, text="", pieces=1, finish="content_filter")
+            return replace(healthy, text="", seconds=healthy.first, finish="content_filter")
         case "wrong_usage":
             return replace(healthy, usage=None)
         case "wrong_content_type":
-            return Fails(Code.UNAVAILABLE, seconds=_SOON)
+            return Fails(Code.INTERRUPTED, seconds=_SOON)
         case _:  # cut, malformed
             return broken
 

@@ -1,0 +1,142 @@
+"""The pytest plugin: an emulator in the place of the clouds, a router factory, outages by name.
+
+```python
+def test_the_other_cloud_answers(hybridinfer_router, outage):
+    router = hybridinfer_router("policy.yaml")
+    outage("strong", 503)
+    assert router.complete("Why is the sky blue?", max_tokens=20).target == "fast"
+```
+It comes with the package (entry point `pytest11`) and imports nothing heavy before a fixture is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..policy.model import Policy
+    from ..router import Router
+    from .emulator import Emulator, Outage
+    from .faults import Fault
+
+
+class Staging:
+    """The emulators of one test, one for each cloud target, made when a router needs them."""
+
+    def __init__(self) -> None:
+        self.emulators: dict[str, Emulator] = {}
+        """By target."""
+        self._routers: list[Router] = []
+
+    def router(
+        self, policy: str | Path | Mapping[str, Any] | Policy, *, targets: Mapping[str, Any] | None = None, **more: Any
+    ) -> Router:
+        """A router for `policy` whose clouds are emulators; local models answer with a fixed text.
+
+        `targets` are your own doubles, which come first; `more` are the router's other options. Prices, zones and
+        boundaries stay those of the policy. Nothing needs a key, nothing leaves this machine.
+        """
+        from ..policy.load import load
+        from ..router import Router
+
+        loaded = load(policy)
+        stand_ins = {name: self._stand_in(name, loaded) for name, one in loaded.targets.items() if one.kind != "canned"}
+        own = {name: target for name, target in stand_ins.items() if target is not None} | dict(targets or {})
+        router = Router(loaded, targets=own, **{"environ": {"HYBRIDINFER_LEDGER": "memory:"}, **more})
+        self._routers.append(router)
+        return router
+
+    def outage(self, target: str, code: int | str | Fault, *, times: int | None = None) -> Outage:
+        """Let `target` fail: an HTTP status, a word of the drills (`cut`, `stall`, `down`), or a fault.
+
+        Args:
+            target: A cloud target of a router that this test has made; `*`: all of them, the last one's outage returned.
+            code: How it fails.
+            times: For so many requests; None: until the outage's `end()`, or the test's.
+
+        Raises:
+            LookupError: no router of this test has that cloud target.
+        """
+        from .emulator import EVERYTHING
+
+        names = list(self.emulators) if target == EVERYTHING else [target]
+        if not names or target not in (*self.emulators, EVERYTHING):
+            known = ", ".join(self.emulators) or "none yet: make the router first"
+            raise LookupError(f"no emulated target {target!r}; there are {known}")
+        return [self.emulators[name].outage(EVERYTHING, _fault(code, times), times=times) for name in names][-1]
+
+    def close(self) -> None:
+        """Close every router, stop every emulator."""
+        for router in self._routers:
+            router.close()
+        for emulator in self.emulators.values():
+            emulator.stop()
+
+    def _stand_in(self, name: str, policy: Policy) -> Any:
+        from ..policy.model import REMOTE
+        from .emulated import actor, over_http
+        from .emulator import Emulator
+        from .simulated import HEALTHY
+
+        block = policy.targets[name]
+        if block.kind not in REMOTE:
+            return actor(name, block, lambda: HEALTHY, speed=1000.0)
+        if name not in self.emulators:
+            self.emulators[name] = Emulator().start_in_thread()
+        return over_http(name, block, self.emulators[name])
+
+
+class MakeOutage(Protocol):
+    """What the fixture `outage` gives."""
+
+    def __call__(self, target: str, code: int | str | Fault, *, times: int | None = None) -> Outage:
+        """See `Staging.outage`."""
+        ...
+
+
+@pytest.fixture
+def hybridinfer_emulator() -> Iterator[Emulator]:
+    """A loopback emulator of OpenAI's and Anthropic's APIs, running until the test ends."""
+    from .emulator import Emulator
+
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def hybridinfer_staging() -> Iterator[Staging]:
+    """The emulators behind `hybridinfer_router`, by target: `.emulators["fast"].requests` is what arrived there."""
+    staging = Staging()
+    yield staging
+    staging.close()
+
+
+@pytest.fixture
+def hybridinfer_router(hybridinfer_staging: Staging) -> Callable[..., Router]:
+    """`hybridinfer_router(policy, targets=None, **options)`: a router whose clouds are emulators. See `Staging.router`."""
+    return hybridinfer_staging.router
+
+
+@pytest.fixture
+def outage(hybridinfer_staging: Staging) -> MakeOutage:
+    """`outage(target, code, times=None)`: let a cloud target of this test's router fail. See `Staging.outage`."""
+    return hybridinfer_staging.outage
+
+
+def _fault(code: int | str | Fault, times: int | None) -> Fault:
+    from .faults import Refuse, ResetConnection, Status
+    from .scenario import FaultBlock
+    from .vocabulary import on_the_wire
+
+    if isinstance(code, int):
+        return Status(status=code)
+    if not isinstance(code, str):
+        return code
+    fault = on_the_wire(FaultBlock.model_validate(code))
+    # A closed socket refuses everybody; one request alone can only be cut off.
+    return ResetConnection() if isinstance(fault, Refuse) and times is not None else fault

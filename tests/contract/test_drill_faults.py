@@ -1,0 +1,69 @@
+"""What a drill simulates is what happens: each fault ends with the same codes on a script and over real HTTP."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from hybridinfer.drill.run import run_drill
+from hybridinfer.drill.scenario import FaultName
+
+FAULTS = get_args(FaultName)
+
+
+def scenario(fault, *, stream):
+    """One request per target, which the fault hits."""
+    return {
+        "version": 1,
+        "name": fault,
+        "duration": "1s",
+        "load": {
+            "rate": 1000.0,
+            "stream": float(stream),
+            "requests": [
+                {"name": "a", "prompt": "hello", "tags": {"to": "a"}},
+                {"name": "o", "prompt": "hello", "tags": {"to": "o"}},
+            ],
+        },
+        "phases": [
+            {"at": "0s", "faults": {"*": {"fault": fault, "delay": "200ms", "after": 1}}},
+            {"at": "10ms", "faults": {"*": {"fault": fault, "delay": "200ms", "after": 1}}, "rate": 0},
+        ],
+        "expect": {"max_attempts": 3},
+    }
+
+
+def policy():
+    """One cloud of each vendor, short of patience, and nobody behind them."""
+    price = {"input": 1, "output": 1}
+    patience = {"timeout": "4s", "first_token": "2s", "stall": "1s", "price": price}
+    return {
+        "version": 1,
+        "targets": {
+            "a": {"kind": "anthropic", "model": "claude-haiku-5-5", **patience},
+            "o": {"kind": "openai", "model": "gpt-6-luna", **patience},
+        },
+        "rules": [
+            {"name": "a", "when": {"tags": {"to": "a"}}, "use": ["a"]},
+            {"name": "o", "use": ["o"]},
+        ],
+        "resilience": {"retry": {"attempts": 1}, "deadline": "4s", "circuit_breaker": {"failures": 1000}},
+    }
+
+
+def codes(fault, *, stream, against):
+    """For each target the codes that its calls ended with."""
+    drill = run_drill(scenario(fault, stream=stream), policy(), against=against, speed=2.0)
+    found = {}
+    for one in drill.course.served:
+        for attempt in one.receipt.attempts:
+            found.setdefault(attempt.target, set()).add(str(attempt.code))
+    return found
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_simulation_is_right(fault, stream):
+    """The codes are equal, for both vendors."""
+    assert codes(fault, stream=stream, against="simulated") == codes(fault, stream=stream, against="emulator")

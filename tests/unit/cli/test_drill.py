@@ -1,0 +1,96 @@
+"""`hybridinfer drill` runs scenarios, lists them, and says by its exit code how they ended."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from hybridinfer.cli import main
+
+SCENARIO = """
+version: 1
+name: mine
+duration: 20s
+load: {rate: 2, requests: [{name: a, levels: {complexity: high}}]}
+phases: [{at: 5s, faults: {strong: down}}]
+expect: {answered_share: 100%, rungs: [1, 2]}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    """A short drill that passes."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(SCENARIO)
+    return file
+
+
+def test_it_passes(scenario, capsys):
+    """Exit code 0, verdicts and coverage on stdout."""
+    assert main(["drill", "run", str(scenario)]) == 0
+    out = capsys.readouterr().out
+    assert "PASS" in out
+    assert "fallback coverage of policy 'default'" in out
+
+
+def test_it_fails(scenario, capsys):
+    """Exit code 1 where an expectation was not met."""
+    scenario.write_text(SCENARIO.replace("[1, 2]", "[1]"))
+    assert main(["drill", "run", str(scenario)]) == 1
+    assert "FAIL" in capsys.readouterr().out
+
+
+def test_coverage_can_be_demanded(scenario, capsys):
+    """Exit code 1 below it."""
+    assert main(["drill", "run", str(scenario), "--fail-under", "1"]) == 0
+    assert main(["drill", "run", str(scenario), "--fail-under", "99"]) == 1
+    assert "less than 99%" in capsys.readouterr().err
+
+
+def test_every_report(scenario, tmp_path, capsys):
+    """JSON on stdout, JUnit XML and a page in files."""
+    html, junit = tmp_path / "drill.html", tmp_path / "drill.xml"
+    assert main(["drill", "run", str(scenario), "--json", "--html", str(html), "--junit", str(junit)]) == 0
+    tree = json.loads(capsys.readouterr().out)
+    assert tree["passed"] is True
+    assert tree["drills"][0]["scenario"] == "mine"
+    assert tree["coverage"]["default"]["walked"] == 2
+    assert ET.fromstring(junit.read_text()).get("failures") == "0"
+    assert html.read_text().startswith("<!doctype html>")
+
+
+def test_against_the_emulator(scenario, capsys):
+    """Over real HTTP, much faster than its file says."""
+    assert main(["drill", "run", str(scenario), "--against", "emulator", "--speed", "20", "--json"]) == 0
+    [drill] = json.loads(capsys.readouterr().out)["drills"]
+    assert drill["against"] == "emulator"
+    assert drill["arrived"]["strong"] > 0
+    assert drill["arrived"]["fast"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], ""),
+        (["no-such-drill"], "no such shipped drill"),
+        (["provider-outage", "--speed", "0"], "--speed"),
+        (["provider-outage", "--policy", "minimal"], "no target 'strong'"),
+        (["provider-outage", "--against", "live"], "live"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2(arguments, message, capsys):
+    """With a line that says what is wrong."""
+    with pytest.raises(SystemExit) as caught:
+        main(["drill", "run", *arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_list(capsys):
+    """Names and descriptions, or JSON."""
+    assert main(["drill", "list"]) == 0
+    assert "provider-outage" in capsys.readouterr().out
+    assert main(["drill", "list", "--json"]) == 0
+    assert {"name", "file", "description"} == set(json.loads(capsys.readouterr().out)[0])
