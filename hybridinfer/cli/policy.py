@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from ..errors import PolicyError
-from .terminal import UsageError, print_json, talk
+from .terminal import UsageError, print_json, talk, usd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,6 +125,57 @@ def diff(before: Path, after: Path, /, *, output_format: Literal["text", "json"]
             print(line)
     talk(f"{before} -> {after}: " + ("the meaning changes" if difference else "no change in meaning"))
     return int(bool(difference))
+
+
+@app.command
+def simulate(*, policy: Path, traffic: Path, json: Flag = False) -> int:
+    """Replay recorded traffic through a new policy, and compare. Nobody is called.
+
+    `hybridinfer.observe.records.RecordFile` records it, without content. Exit code 0: no boundary is crossed. 1: one
+    is, or the policy is broken. 2: the command line is wrong.
+
+    Args:
+        policy: The new policy.
+        traffic: The recorded requests, one JSON line each.
+        json: Print {before, after, guessed, unmeasured} as JSON.
+    """
+    from dataclasses import asdict
+
+    from ..drill.replay import replay
+    from ..observe.records import read
+    from ..policy.load import load
+
+    loaded = load(policy)
+    try:
+        lines = list(read(traffic))
+    except OSError as error:
+        raise UsageError(f"cannot read {traffic}: {error.strerror}") from error
+    records = [line for line in lines if line is not None]
+    if len(records) < len(lines):
+        talk(f"{len(lines) - len(records)} of {len(lines)} lines are no records and were left out")
+    if not records:
+        raise UsageError(f"{traffic} holds no records")
+    result = replay(loaded, records)
+    if json:
+        print_json(asdict(result))
+    else:
+        print(f"{'':<16}{'before':>12}{'after':>12}")
+        before, after = asdict(result.before), asdict(result.after)
+        for name in before:
+            print(f"{name:<16}{_cell(name, before[name]):>12}{_cell(name, after[name]):>12}")
+    if result.guessed:
+        talk(f"no history of {', '.join(result.guessed)}: its times are guessed as half of its timeout")
+    if result.unmeasured:
+        talk(f"records lack {', '.join(result.unmeasured)}: it counts as its highest level there")
+    return int(bool(result.after.violations))
+
+
+def _cell(name: str, value: Any) -> str:
+    if name.endswith("_share"):
+        return f"{value:.1%}"
+    if name.endswith("_seconds"):
+        return f"{value:.2f} s"
+    return usd(value) if name.endswith("_usd") else f"{value:,}"
 
 
 @app.command

@@ -193,3 +193,58 @@ def test_schema_prints_the_file(capsys):
     """What editors are given."""
     assert main(["policy", "schema"]) == 0
     assert capsys.readouterr().out == FILE.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def traffic(tmp_path):
+    """Two requests that `Router` recorded, and a line that a crash cut."""
+    from hybridinfer import Router
+    from hybridinfer.observe.records import RecordFile
+    from hybridinfer.policy.load import loads
+    from hybridinfer.testing import FakeTarget
+
+    file = tmp_path / "decisions.jsonl"
+    fakes = {"cloud": FakeTarget("cloud"), "local": FakeTarget("local", zone="device")}
+    with Router(loads(SOUND), targets=fakes, hooks=[RecordFile(file)]) as router:
+        router.complete("hello")
+        router.complete("my card is 4111 1111 1111 1111")
+    file.write_text(file.read_text() + "{")
+    return file
+
+
+def test_simulate_compares(write, traffic, capsys):
+    """A policy without the cloud: the share falls, and the guess is told."""
+    file = write(SOUND.replace("[cloud, local, sorry]", "[local, sorry]"))
+    assert main(["policy", "simulate", "--policy", str(file), "--traffic", str(traffic)]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split() for line in out.splitlines() if line.startswith("cloud")] == [["cloud_share", "50.0%", "0.0%"]]
+    assert "1 of 3 lines are no records" in err
+
+
+def test_simulate_as_json(sound, traffic, capsys):
+    """The same policy changes nothing in shares."""
+    assert main(["policy", "simulate", "--policy", str(sound), "--traffic", str(traffic), "--json"]) == 0
+    tree = json.loads(capsys.readouterr().out)
+    assert tree["before"]["cloud_share"] == tree["after"]["cloud_share"] == 0.5
+    assert tree["after"]["violations"] == 0
+
+
+def test_simulate_says_what_it_guesses(write, traffic, capsys):
+    """A new target and a new signal have no history."""
+    text = SOUND.replace("  sorry:", "  other: {kind: onnx, model: n}\n  sorry:").replace("[cloud, local,", "[other,")
+    file = write(text + "signals: {mood: {kind: size, levels: {good: 0.0}}}\n")
+    assert main(["policy", "simulate", "--policy", str(file), "--traffic", str(traffic)]) == 0
+    err = capsys.readouterr().err
+    assert "no history of other" in err
+    assert "records lack mood" in err
+
+
+@pytest.mark.parametrize("text", [None, "", "{}\n"])
+def test_simulate_needs_records(sound, tmp_path, text):
+    """A missing or empty file is a mistake of the command line."""
+    file = tmp_path / "none.jsonl"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SystemExit) as stopped:
+        main(["policy", "simulate", "--policy", str(sound), "--traffic", str(file)])
+    assert stopped.value.code == 2
