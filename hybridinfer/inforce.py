@@ -86,8 +86,7 @@ class InForce:
 
     def watch(self) -> None:
         """See to it that the file is watched on the running loop; does nothing where it is already."""
-        if self._path is None:
-            raise ConfigurationError("watch=True needs a policy in a file")
+        assert self._path is not None, "the router has refused this before"
         loop = asyncio.get_running_loop()
         if self._watching is None or self._watching.get_loop() is not loop:  # a fork brings a new loop
             self._watching = loop.create_task(_watch(ref(self), self._path, self.equipment.sleep))
@@ -153,6 +152,6 @@ def identity(path: Path) -> Identity:
 def _line(error: Exception) -> str:
     """The error in one line; of foreign ones only the type, as their text may quote anything."""
     if isinstance(error, PolicyError):
-        more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
-        return f"{error.problems[0]}{more}"
+        first, *more = error.problems
+        return f"{first} (and {len(more)} more)" if more else str(first)
     return str(error) if isinstance(error, HybridinferError) else type(error).__name__
