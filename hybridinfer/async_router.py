@@ -72,16 +72,23 @@ class AsyncRouter:
         from pathlib import Path
 
         from .assembly import Assembler, discover
+        from .budget.ledger import open_log
         from .inforce import InForce
         from .policy.load import load
 
         environ = os.environ if environ is None else environ
         source = discover(environ) if policy is None else policy
+        path = Path(source) if isinstance(source, (str, Path)) else None
+        if watch and path is None:
+            raise ConfigurationError("watch=True needs a policy in a file; this one came from the program")
+        loaded = load(source)
+        # A ledger that was handed over may lie anywhere; only our own file takes the records, too.
+        self._log = open_log(loaded, environ=environ) if ledger is None else None
         assembler = Assembler(
             targets=targets or {},
             signals=signals or {},
             ledger=ledger,
-            hooks=hooks,
+            hooks=hooks if self._log is None else (*hooks, self._log),
             environ=environ,
             clock=clock,
             sleep=sleep,
@@ -89,11 +96,8 @@ class AsyncRouter:
             now=lambda: datetime.now(UTC),
             new_id=new_id,
         )
-        path = Path(source) if isinstance(source, (str, Path)) else None
-        if watch and path is None:
-            raise ConfigurationError("watch=True needs a policy in a file; this one came from the program")
         self._under_way = UnderWay()
-        self._in_force = InForce(load(source), path, assembler, self._under_way)
+        self._in_force = InForce(loaded, path, assembler, self._under_way)
         self._watch = watch
 
     @classmethod
@@ -199,6 +203,8 @@ class AsyncRouter:
         if equipment.bookings:
             await asyncio.wait(equipment.bookings, timeout=BOOKINGS)
         ends += await asyncio.gather(equipment.ledger.aclose(), return_exceptions=True)
+        if self._log is not None:
+            await asyncio.to_thread(self._log.close)
         for name, end in zip([*equipment.targets, "(ledger)"], ends, strict=True):
             if isinstance(end, Exception):
                 logger.warning("closing %s raised %s", name, type(end).__name__)

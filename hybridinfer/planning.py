@@ -77,7 +77,7 @@ class Planner:
         if self._runtime.infos[target].kind == "canned":
             return Decimal(0)
         max_tokens, prices = self._max_tokens(target), self._runtime.prices
-        least = prices.worst_case(target, input_tokens=0, max_tokens=max_tokens)
+        least = prices.worst_case(target, input_tokens=1, max_tokens=max_tokens)
         if not least:  # unpriced or free: no need to count
             return least
         return prices.worst_case(target, input_tokens=self.tokens(target), max_tokens=max_tokens)

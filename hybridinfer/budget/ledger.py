@@ -89,11 +89,12 @@ def records_path(path: str | Path | None = None, *, environ: Mapping[str, str] |
 
 
 def open_log(policy: Policy, *, environ: Mapping[str, str] | None = None) -> RequestLog | None:
-    """The hook that records requests for `hybridinfer usage`; None for a policy without window budgets.
+    """The hook that records requests for `hybridinfer usage`; None without window budgets or with a ledger in memory.
 
     Whoever has no budgets has asked for no file; `RequestLog(path)` as a hook of the router records all the same.
     """
-    if all(block.per == "request" for block in policy.budgets):
+    place = (os.environ if environ is None else environ).get(ENVIRONMENT, "")
+    if place.startswith("memory:") or all(block.per == "request" for block in policy.budgets):
         return None
     from .requests import RequestLog
 

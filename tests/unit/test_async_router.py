@@ -10,6 +10,9 @@ import pytest
 
 from hybridinfer import AsyncRouter, BadRequestError, ConfigurationError, PolicyError, StreamInterrupted
 from hybridinfer.async_router import new_id
+from hybridinfer.budget.ledger import MemoryLedger
+from hybridinfer.budget.requests import read
+from hybridinfer.policy.load import load
 from hybridinfer.receipt import Code
 from hybridinfer.resilience.breaker import State
 from hybridinfer.targets.base import TargetFailed
@@ -295,3 +298,24 @@ class TestTheRest:
                     return "".join([text async for text in stream.text_stream])
 
             assert await asyncio.gather(*(read() for _ in range(20))) == ["abcdef"] * 20
+
+
+class TestUsage:
+    DAY = POLICY | {"budgets": [{"name": "day", "usd": 5, "per": "day"}]}
+
+    async def test_requests_are_recorded_beside_their_money(self, tmp_path: Path):
+        """`hybridinfer usage` reads them from the ledger's file once the router is closed."""
+        place = tmp_path / "ledger.sqlite3"
+        async with AsyncRouter(self.DAY, targets=fakes(), environ={"HYBRIDINFER_LEDGER": str(place)}) as router:
+            response = await router.complete("hello")
+        (record,) = read(place)
+        assert (record.id, record.target, record.cost_usd) == (response.receipt.id, "cloud", response.cost_usd)
+
+    async def test_a_ledger_that_was_handed_over_is_not_joined_by_a_file(self, tmp_path: Path):
+        """Whoever brings a ledger has asked for no other file."""
+        place = tmp_path / "ledger.sqlite3"
+        ledger = MemoryLedger(load(self.DAY))
+        environ = {"HYBRIDINFER_LEDGER": str(place)}
+        async with AsyncRouter(self.DAY, targets=fakes(), ledger=ledger, environ=environ) as router:
+            await router.complete("hello")
+        assert not place.exists()

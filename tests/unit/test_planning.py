@@ -151,3 +151,10 @@ def test_what_nobody_can_price_is_unaffordable():
 def test_a_request_that_may_cost_nothing_stays_here():
     """budget_usd=0 is a wish that can be granted."""
     assert plan(replace(REQUEST, budget_usd=Decimal(0))).plan == ("local", "sorry")
+
+
+def test_a_target_that_bills_only_the_prompt_is_not_free():
+    """Its worst case is the prompt's, so money is reserved for it."""
+    price = {"input": 1000, "output": 0}
+    made, _ = planner(cloud={"kind": "openai", "model": "m", "price": price, "max_tokens": 100}, tokens=10)
+    assert made.worst_case("cloud") == Decimal("0.01")
