@@ -13,6 +13,7 @@ from hybridinfer import AsyncRouter, ConfigurationError, PolicyError, Router
 from hybridinfer.assembly import targets as registry
 from hybridinfer.budget.ledger import MemoryLedger
 from hybridinfer.inforce import EVERY
+from hybridinfer.policy.load import load
 from hybridinfer.receipt import Code
 from hybridinfer.resilience.breaker import State
 from hybridinfer.testing import FakeTarget, Hang, Outage
@@ -185,10 +186,10 @@ class TestWatch:
         async with asyncio.timeout(10):
             await task
 
-    async def test_only_a_file_can_be_watched(self):
+    async def test_only_a_file_can_be_watched(self, path):
         """A mapping does not change."""
         with pytest.raises(ConfigurationError, match="watch=True needs a policy in a file"):
-            AsyncRouter({"version": 1}, watch=True)
+            AsyncRouter(load(path), watch=True)
 
     def test_the_synchronous_router_watches_on_its_own_thread(self, path, built):
         """From the first moment on, without a request."""
