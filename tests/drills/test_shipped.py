@@ -57,6 +57,7 @@ def test_the_same_over_real_http(name):
     verdicts = {verdict.key: verdict for verdict in drill.verdicts}
     assert verdicts["privacy"].passed, verdicts["privacy"].measured
     assert verdicts["answered_share"].passed, blame(drill)
-    assert verdicts["max_attempts"].passed, blame(drill)
+    codes = {attempt.code for one in drill.course.served for attempt in one.receipt.attempts}
+    assert codes >= {"bad-key": {"unauthorized"}, "cut-streams": {"interrupted"}}[name]
     assert drill.course.arrived["fast"] > 0
     assert drill.course.arrived["small"] > 0
