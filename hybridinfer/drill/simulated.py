@@ -43,7 +43,7 @@ HEALTHY = Answers(
 
 
 def play(scenario: Scenario, policy: Policy, *, seed: int = 0) -> Course:
-    """The whole drill; a day takes about as many seconds as it has ten thousand requests."""
+    """The whole drill: about two thousand requests a second, however long it lasts."""
     began = time.perf_counter()
     timeline, watch = Timeline(scenario, policy), Watch(scenario)
     world = _Stage(timeline, policy, watch, seed)
