@@ -93,6 +93,7 @@ class Assembler:
             runtime=runtime,
             targets={name: Guarded(target, policy) for name, target in built.items()},
             signals=signals.build(policy, self.signals),
+            asks_standing=bool(self.signals) or signals.may_depend_on_money(policy),
             quick_signals=not self.signals and signals.all_built_in(policy),
             ledger=self._ledger(policy, before),
             sleep=self.sleep,

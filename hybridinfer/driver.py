@@ -65,6 +65,8 @@ class Equipment:
     runtime: Runtime
     targets: Mapping[str, Guarded]
     signals: Mapping[str, Signal]
+    asks_standing: bool
+    """A rule or boundary may depend on what the ledger says before the request."""
     quick_signals: bool
     """Every signal is this package's own, and so takes bounded time: a short request needs no thread."""
     ledger: Ledger
@@ -99,7 +101,7 @@ class Drive:
         command = next(self._flow)
         assert isinstance(command, Score)
         try:
-            scores = await self._score(command)
+            scores = await self._score(command, explain=True)
         finally:
             self._flow.close()
         return Planner(self._request, self._with.runtime).plan(scores)
@@ -163,10 +165,10 @@ class Drive:
             case _:  # pragma: no cover
                 assert_never(command)
 
-    async def _score(self, command: Score) -> Mapping[str, SignalResult]:
+    async def _score(self, command: Score, *, explain: bool = False) -> Mapping[str, SignalResult]:
         policy, signals = self._with.runtime.policy, self._with.signals
-        standing = Standing()
-        if self._with.runtime.window_budgets:
+        standing = Standing(asked=not self._with.runtime.window_budgets)
+        if self._with.runtime.window_budgets and (explain or self._with.asks_standing):
             standing = await self._standing(command)
         if self._with.quick_signals and _characters(command.request) <= INLINE_CHARACTERS:
             return score_all(policy, signals, command.request, standing)

@@ -189,6 +189,8 @@ class Standing:
     """Its name; empty when the policy has none."""
     known: bool = True
     """False when the ledger could not be reached: money is unknown, so it is denied."""
+    asked: bool = True
+    """False when the ledger was not asked, since nothing in the policy depends on what it says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ Work = Callable[[sqlite3.Connection], T]
 
 _BUSY = 2.0  # seconds to wait for other processes
 _BATCH = 256
+_LINGER = 0.02  # seconds that bookings wait for company; a crash meanwhile leaves them spent as reserved
 _OWED = 10_000  # bookings kept over an outage; beyond that they expire as spent
 
 logger = logging.getLogger("hybridinfer")
@@ -110,6 +111,8 @@ class Writer:
         while going:
             batch = [waiting.get()]
             with contextlib.suppress(queue.Empty):
+                while batch[-1] is not None and batch[-1].future is None and len(batch) < _BATCH:
+                    batch.append(waiting.get(timeout=_LINGER))  # nobody waits for these: let them travel together
                 while len(batch) < _BATCH:
                     batch.append(waiting.get_nowait())
             going = None not in batch

@@ -27,6 +27,8 @@ class BudgetSignal:
         because: tuple[str, ...]
         if not standing.known:
             score, because = 1.0, ("the ledger cannot be reached, so nothing is known to be affordable",)
+        elif not standing.asked:
+            score, because = 0.0, ("not asked of the ledger: no rule or boundary tests it",)
         elif not standing.budget:
             score, because = 0.0, ()
         else:

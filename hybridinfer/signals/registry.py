@@ -51,6 +51,13 @@ def all_built_in(policy: Policy) -> bool:
     return all((block.kind or name) in BUILT_IN for name, block in policy.signals.items())
 
 
+def may_depend_on_money(policy: Policy) -> bool:
+    """Whether a rule or boundary tests a signal that may read the ledger's standing: the budget's, or anybody's own."""
+    conditions = [rule.when for rule in policy.rules] + [boundary.when for boundary in policy.boundaries]
+    tested = {name for when in conditions for name in when.levels}
+    return any((policy.signals[name].kind or name) not in BUILT_IN.keys() - {"budget"} for name in tested)
+
+
 def score_all(
     policy: Policy, signals: Mapping[str, Signal], request: Request, standing: Standing
 ) -> dict[str, SignalResult]:

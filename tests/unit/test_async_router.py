@@ -319,3 +319,28 @@ class TestUsage:
         async with AsyncRouter(self.DAY, targets=fakes(), ledger=ledger, environ=environ) as router:
             await router.complete("hello")
         assert not place.exists()
+
+    @pytest.mark.parametrize(("when", "asked"), [({}, 0), ({"budget": "ok"}, 1)])
+    async def test_the_ledger_is_asked_beforehand_only_where_the_answer_matters(self, when, asked):
+        """A policy that tests no budget level saves the question; the receipt says so; `decide` always asks."""
+        rules = [{"name": "first", "when": when, "use": ["local", "cloud"]}, {"name": "rest", "use": ["cloud"]}]
+        policy = load(self.DAY | {"rules": rules if when else rules[:1]})
+        ledger = CountingLedger(policy)
+        async with AsyncRouter(policy, targets=fakes(), ledger=ledger) as router:
+            response = await router.complete("hello")
+            assert ledger.questions == asked
+            reasons = response.receipt.decision.because["budget"]
+            assert any("not asked" in reason for reason in reasons) is not bool(asked)
+            decision = await router.decide("hello")
+        assert ledger.questions == asked + 1
+        assert "used to 0%" in decision.because["budget"][0]
+
+
+class CountingLedger(MemoryLedger):
+    """Counts how often its standing is asked for."""
+
+    questions = 0
+
+    async def standing(self, tags):
+        self.questions += 1
+        return await super().standing(tags)

@@ -9,6 +9,7 @@ from hybridinfer.policy.load import load
 from hybridinfer.policy.model import Policy
 from hybridinfer.signals import registry
 from hybridinfer.signals.base import SignalResult
+from hybridinfer.signals.registry import may_depend_on_money
 from hybridinfer.types import Request, Standing
 
 REQUEST = Request(messages=())
@@ -118,3 +119,21 @@ def test_a_measurement_that_fails_counts_as_the_highest_level(result):
     assert (scored["privacy"].score, scored["privacy"].level) == (1.0, "secret")
     assert "the text" not in str(scored["privacy"].because)
     assert scored["complexity"].level == "low"
+
+
+@pytest.mark.parametrize(
+    ("when", "matters"),
+    [({"privacy": "secret"}, False), ({"budget": "spent"}, True), ({"mood": "low"}, True), ({"purse": "low"}, True)],
+)
+def test_money_matters_where_a_tested_signal_may_read_it(when, matters):
+    """The budget's own signal under any name, and anybody's; this package's others never look at it."""
+    levels = {"levels": {"low": 0.0, "high": 0.5}}
+    policy = load(
+        {
+            "version": 1,
+            "targets": {"sorry": {"kind": "canned", "text": "no"}},
+            "signals": {"mood": {"kind": "own"} | levels, "purse": {"kind": "budget"} | levels},
+            "rules": [{"name": "some", "when": when, "use": "sorry"}, {"name": "rest", "use": "sorry"}],
+        }
+    )
+    assert may_depend_on_money(policy) is matters
