@@ -7,7 +7,6 @@ event loops (where it blocks them: use `AsyncRouter` there).
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from .errors import ConfigurationError
 from .types import Response, StreamEvent, TextDelta
 
 if TYPE_CHECKING:
+    import asyncio
     from pathlib import Path
     from types import TracebackType
 
@@ -53,6 +53,8 @@ class _LoopThread:
 
         An interrupt of the waiting thread cancels the work, and passes on once what was open upstream is closed.
         """
+        import asyncio  # with all it brings, half of the time that this module would take to import
+
         loop = self._running()
         if threading.current_thread() is self._thread:
             work.close()
@@ -77,6 +79,8 @@ class _LoopThread:
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
+                import asyncio
+
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._loop.run_forever, name="hybridinfer", daemon=True)
                 self._thread.start()
@@ -93,6 +97,8 @@ class _Job:
 
     async def carry_out(self, work: Coroutine[Any, Any, T]) -> T:
         """Do it."""
+        import asyncio
+
         try:
             if self._unwanted:
                 work.close()
@@ -289,6 +295,8 @@ class _Pump:
 
     async def begin(self) -> None:
         """Start."""
+        import asyncio
+
         self._task = asyncio.create_task(self._fill())
 
     def stop(self) -> None:
@@ -300,6 +308,8 @@ class _Pump:
         """Stop, and wait until everything is closed."""
         self.stop()
         if self._task is not None:
+            import asyncio
+
             await asyncio.wait([self._task])
 
     async def _fill(self) -> None:

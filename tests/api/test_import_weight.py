@@ -13,8 +13,8 @@ import hybridinfer
 PACKAGE = Path(hybridinfer.__file__).parent
 
 FORBIDDEN = """
-    anthropic cyclopts genai_prices gguf httpx httpx2 jinja2 numpy onnx onnxruntime openai opentelemetry pydantic
-    rich sqlite3 tenacity tiktoken tokenizers urllib.request yaml
+    anthropic asyncio cyclopts genai_prices gguf httpx httpx2 jinja2 numpy onnx onnxruntime openai opentelemetry pydantic
+    rich sqlite3 ssl tenacity tiktoken tokenizers urllib.request yaml
 """.split()  # noqa: SIM905 - a list that is read, not a column of quotes
 
 WATCHED = """
