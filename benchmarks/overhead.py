@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from itertools import product
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 
 PROMPT = "Summarise in one sentence why the sky looks blue on a clear day, for a curious ten-year-old."
 BODY = {"model": "gpt-bench", "max_completion_tokens": 64, "messages": [{"role": "user", "content": PROMPT}]}
+BUDGETS = [{"name": "day", "usd": 1000, "per": "day"}, {"name": "each", "usd": 0.1, "per": "request"}]
 Ask = Callable[[], Awaitable[object]]
 
 
@@ -45,7 +47,7 @@ def policy(openai_url: str, anthropic_url: str, kind: str) -> dict[str, Any]:
     return {
         "version": 1,
         "targets": {"cloud": cloud | {"max_tokens": 64}, "sorry": {"kind": "canned", "text": "Later."}},
-        "budgets": [{"name": "day", "usd": 1000, "per": "day"}, {"name": "each", "usd": 0.1, "per": "request"}],
+        "budgets": BUDGETS,
         "boundaries": [{"name": "secrets", "when": {"privacy": "secret"}, "zones": ["device"]}],
         "rules": [{"name": "all", "use": ["cloud", "sorry"]}],
     }
@@ -75,11 +77,13 @@ async def contenders(stack: AsyncExitStack, openai_url: str, anthropic_url: str,
     asks["openai SDK"] = lambda: openai.chat.completions.create(**BODY)  # type: ignore[call-overload]
     messages: Any = BODY["messages"]
     asks["anthropic SDK"] = lambda: anthropic.messages.create(model="gpt-bench", max_tokens=64, messages=messages)
-    for kind in ("openai", "anthropic"):
-        loaded = load(policy(openai_url, anthropic_url, kind))
+    for kind, window in product(("openai", "anthropic"), (True, False)):
+        tree = policy(openai_url, anthropic_url, kind)
+        loaded = load(tree if window else tree | {"budgets": [BUDGETS[1]]})
         ledger = open_ledger(loaded, folder / f"{kind}.sqlite3")
         router = await stack.enter_async_context(AsyncRouter(loaded, environ=environ, ledger=ledger))
-        asks[f"AsyncRouter -> {kind}"] = lambda router=router: router.complete(PROMPT, max_tokens=64)
+        name = f"AsyncRouter -> {kind}" + ("" if window else ", no day's budget")
+        asks[name] = lambda router=router: router.complete(PROMPT, max_tokens=64)
     return asks
 
 
@@ -116,11 +120,11 @@ async def run(arguments: argparse.Namespace, pipe: Connection) -> None:
 def show(times: dict[str, list[tuple[float, float]]], concurrency: int) -> None:
     """One table."""
     title = "one at a time" if concurrency == 1 else f"{concurrency} at a time"
-    print(f"\n{title:28} {'CPU us':>8} {'ratio':>6} {'wall us':>8} {'ratio':>6}")
+    print(f"\n{title:38} {'CPU us':>8} {'ratio':>6} {'wall us':>8} {'ratio':>6}")
     base = [statistics.median(column) for column in zip(*times["bare httpx2 POST"], strict=True)]
     for name, rows in times.items():
         cpu, wall = (statistics.median(column) for column in zip(*rows, strict=True))
-        print(f"{name:28} {cpu * 1e6:8.0f} {cpu / base[0]:6.2f} {wall * 1e6:8.0f} {wall / base[1]:6.2f}")
+        print(f"{name:38} {cpu * 1e6:8.0f} {cpu / base[0]:6.2f} {wall * 1e6:8.0f} {wall / base[1]:6.2f}")
 
 
 def main() -> None:

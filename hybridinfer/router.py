@@ -64,7 +64,7 @@ class _LoopThread:
         job = _Job()
         try:
             return asyncio.run_coroutine_threadsafe(job.carry_out(work), loop).result()
-        except BaseException:
+        except BaseException:  # the work's own error, or an interrupt of this thread
             if not job.ended.is_set():
                 loop.call_soon_threadsafe(job.stop)
                 job.ended.wait(TIDYING)

@@ -40,7 +40,7 @@ class LimitedTarget:
         if self._seats is not None:
             try:
                 await self._seats.take()
-            except BaseException:
+            except BaseException:  # refused, cancelled, interrupted: whatever it is, nothing was used
                 self._tokens.give_back(reserved)
                 raise
         used = reserved

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.leak_paths import PATHS, run
 
 
-def clean(every: int) -> None:
+def check_clean(every: int) -> None:
     found = run(every)
     assert found.leaks == []
     assert found.requests >= len(PATHS)
@@ -18,10 +18,10 @@ def clean(every: int) -> None:
 
 def test_no_canary_reaches_a_forbidden_place() -> None:
     """A sample of every path: 0 canary bytes at clouds, in logs, receipts, errors and the ledger's files."""
-    clean(every=211)
+    check_clean(every=211)
 
 
 @pytest.mark.slow
 def test_no_canary_reaches_a_forbidden_place_in_any_combination() -> None:
     """As above, with one in ten of all 80,000 combinations."""
-    clean(every=10)
+    check_clean(every=10)
