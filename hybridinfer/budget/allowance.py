@@ -100,7 +100,7 @@ class Allowance:
             reservation, usd, estimated = debt
             try:
                 await self._ledger.settle(reservation, usd, estimated=estimated)
-            except BaseException:  # whatever it is, the allowance was not used
+            except BaseException:  # whatever it is, the debt stays
                 self._spent.appendleft(debt)
                 raise
             self._unbooked -= usd
