@@ -288,7 +288,7 @@ def test_a_loop_that_ended_disturbs_nobody(path: Path) -> None:
         loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
         loop.close()
         goes_on.set()
-        asyncio.run(writer.run(lambda db: None))
+        assert asyncio.run(writer.run(lambda db: "alive")) == "alive"
     finally:
         sqlite_writer.leave(writer)
         asyncio.run(ledger.aclose())

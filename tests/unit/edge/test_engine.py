@@ -166,4 +166,8 @@ def test_closing_stops_what_runs_and_refuses_what_waits(loaded: Loaded) -> None:
 
 def test_closing_an_idle_engine_is_quiet(loaded: Loaded) -> None:
     """An engine that never ran has no thread to wait for."""
-    Engine(lambda: loaded, name="tiny").close()
+    engine = Engine(lambda: loaded, name="tiny")
+    engine.close()
+    assert engine.dead
+    with pytest.raises(GenerationFailed, match="closed"):
+        engine.submit(Caller().task)

@@ -221,7 +221,8 @@ def test_a_key_in_a_tests_prompt_is_no_secret_of_the_policy():
 )
 def test_loopback_needs_no_https(url):
     """Plain http is allowed where no network is crossed."""
-    loads(GOOD.replace(AT_TARGET, f"{{kind: openai, model: m, base_url: '{url}'}}"))
+    policy = loads(GOOD.replace(AT_TARGET, f"{{kind: openai, model: m, base_url: '{url}'}}"))
+    assert url in {target.base_url for target in policy.targets.values()}
 
 
 def test_own_servers_need_no_https():
