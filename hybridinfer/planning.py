@@ -37,6 +37,7 @@ class Planner:
         request, policy = self._request, self._runtime.policy
         levels = {name: result.level for name, result in scores.items()}
         decision = decide(policy, levels, needs=self._needs, tags=request.tags)
+        saved = self._trim(decision.rule)
         removals = {name: self._removal(name) for name in decision.plan}
         unable = {name: removal for name, removal in removals.items() if removal is not None}
         if unable:
@@ -46,6 +47,7 @@ class Planner:
             scores={name: result.score for name, result in scores.items()},
             because={name: result.because for name, result in scores.items()},
             estimates={name: self.worst_case(name) or Decimal(0) for name in decision.plan},
+            saved_tokens=saved,
         )
 
     def tokens(self, target: str) -> int:
@@ -65,6 +67,19 @@ class Planner:
         if target not in self._worst:
             self._worst[target] = self._price(target)
         return self._worst[target]
+
+    def _trim(self, rule: str) -> int:
+        """From here on the request is what the rule's `prompt:` block leaves of it. Returns the tokens saved."""
+        block = next(one.prompt for one in self._runtime.policy.rules if one.name == rule)
+        if block is None:
+            return 0
+        from .tokens import count_request
+        from .trimming import trim
+        from .types import Request
+
+        request = self._request
+        self._request = trim(request, block, lambda messages: count_request(Request(messages=tuple(messages))))
+        return 0 if self._request is request else count_request(request) - count_request(self._request)
 
     def _max_tokens(self, target: str) -> int:
         if self._request.max_tokens is not None:

@@ -87,6 +87,8 @@ class Decision:
     """Targets on the ladder that may see this request only after masking."""
     estimates: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     """Worst-case USD of one call, for each target on the plan."""
+    saved_tokens: int = 0
+    """Prompt tokens that the rule's `prompt:` block cut out, by a count that is the same for every target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

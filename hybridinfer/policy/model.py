@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_serializer, m
 from ..receipt import Code, Need, OnInterrupt, Zone
 from .block import Block
 from .money import BudgetBlock, LedgerDownBlock, Price
-from .scalars import ONE_OR_MORE, OR_ONE, Duration, Name, Names, Number, SecretName, Whole, fault, one_or_more
+from .scalars import ONE_OR_MORE, OR_ONE, Duration, Name, Names, Number, SecretName, Tokens, Whole, fault, one_or_more
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -37,6 +37,7 @@ __all__ = [
     "LedgerDownBlock",
     "Policy",
     "Price",
+    "PromptBlock",
     "ReplicaBlock",
     "ResilienceBlock",
     "RetryBlock",
@@ -249,6 +250,17 @@ class HedgeBlock(Block):
     """A duration, or p95: longer than 95% of this target's latest calls took (from the 20th call on)."""
 
 
+class PromptBlock(Block):
+    """What may be cut out of a conversation before it is sent. System messages, tools and schemas never are."""
+
+    trim_history: Tokens | None = None
+    """Tokens of the exchanges before the last one: the latest that fit stay, whole; such as `4k`."""
+    dedupe: bool = False
+    """A long text that comes again later is cut from where it stood before."""
+    collapse_whitespace: bool = False
+    """One blank for several and one empty line for several; code in fences and indents stay."""
+
+
 class RuleBlock(Block):
     """`when` it matches, `use` these targets from left to right."""
 
@@ -257,6 +269,8 @@ class RuleBlock(Block):
     """Left out: it always matches."""
     use: Names
     hedge: HedgeBlock | None = None
+    prompt: PromptBlock | None = None
+    """Fewer tokens for the same question."""
 
 
 class RetryBlock(Block):

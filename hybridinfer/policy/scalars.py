@@ -22,6 +22,7 @@ FROM_FILE: Mapping[str, bool] = {"file": True}
 """Validation context of a policy's own text, where a duration without its unit is an error."""
 
 DURATION = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
+TOKENS = r"([0-9]+)k"
 REFERENCE = r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _A_YEAR = 366 * 24 * 3600.0
@@ -53,6 +54,14 @@ def _whole(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise fault("not a whole number", "write digits without quotes")
+
+
+def _tokens(value: object) -> int:
+    if isinstance(value, str) and (match := re.fullmatch(TOKENS, value, re.ASCII)):
+        return int(match[1]) * 1000
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise fault("not a number of tokens", "write it such as 800 or 4k")
 
 
 def _number(value: object) -> float:
@@ -94,6 +103,14 @@ Duration = Annotated[
 
 Whole = Annotated[int, BeforeValidator(_whole)]
 """A whole number; text and truth values are refused."""
+
+Tokens = Annotated[
+    int,
+    BeforeValidator(_tokens),
+    Field(ge=0),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": f"^{TOKENS}$"}]}),
+]
+"""A number of tokens; written `800` or `4k` (4,000)."""
 
 Number = Annotated[float, BeforeValidator(_number)]
 """A number; text and truth values are refused."""
