@@ -636,3 +636,17 @@ async def test_a_header_outside_ascii_is_invalid_at_openai(make, emulator):
     failure = await _fail(make("openai"), stream=True, request=_ask(extra_headers={"X-Note": "snow \u2603"}))
     assert (failure.code, failure.retry) == (Code.INVALID, False)
     assert emulator.requests == []
+
+
+@pytest.mark.parametrize(("options", "marks"), [({}, 1), ({"prompt_cache": False}, 0)], ids=["default", "off"])
+async def test_instructions_that_come_again_are_marked(make, emulator, options, marks):
+    """The vendor is asked to keep what it sees for the second time; the messages stay as they are."""
+    target = make("anthropic", options=options)
+    instructions = Message(role="system", parts=(Text(text="Be kind to every question. " * 200),))
+    for question in ("What is 1 + 1?", "What is 2 + 2?"):
+        asked = _ask(question)
+        await _answer(target, Request(messages=(instructions, *asked.messages)), stream=False)
+    first, second = (request.body for request in emulator.requests)
+    assert json.dumps(first).count("cache_control") == 0
+    assert json.dumps(second["system"]).count("cache_control") == marks
+    assert json.dumps(second["messages"]).count("cache_control") == 0
