@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .._version import __version__
 from ..errors import HybridinferError
+from . import quick
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -60,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (without the program's name; None: this process's) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = int(build(lines=not COMMANDS.keys() & set(arguments[:1]))(arguments))
+        code = quick.run(arguments)
+        if code is None:
+            code = int(build(lines=not COMMANDS.keys() & set(arguments[:1]))(arguments))
         sys.stdout.flush()  # a broken pipe shows here, not after the interpreter has gone
     except HybridinferError as error:
         if os.environ.get("HYBRIDINFER_DEBUG"):

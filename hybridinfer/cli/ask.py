@@ -10,7 +10,8 @@ from cyclopts import Parameter
 
 from ..errors import RequestError
 from ..receipt import Receipt
-from .terminal import PROMPT, print_json, read_prompt, read_tags, talk, usd
+from .arguments import PROMPT
+from .terminal import print_json, read_prompt, read_tags, talk, usd
 
 
 def ask(

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ..receipt import Decision
-from .terminal import PROMPT, print_json, read_prompt, read_tags, usd
+from .arguments import PROMPT
+from .terminal import print_json, read_prompt, read_tags, usd
 
 
 def explain(

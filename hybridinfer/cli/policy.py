@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from ..errors import PolicyError
+from .arguments import Flag
+from .checking import OutputFormat, check_files, print_reports
 from .terminal import UsageError, print_json, talk, usd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..policy.cases import CaseResult, Score
-    from ..policy.model import Policy, TargetBlock
-    from ..policy.report import FileReport, Format
+    from ..policy.model import Policy
+    from ..policy.report import FileReport
     from ..policy.source import Source
-
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them costs a start 50 ms
 
 app = App(name="policy", help="Check, test and describe policies.", help_format="plaintext")
 
 Files = Annotated[tuple[Path, ...], Parameter(negative="")]
-Flag = Annotated[bool, Parameter(negative="")]
-OutputFormat = Literal["text", "json", "github", "sarif"]
 
 
 @app.command
@@ -51,12 +48,9 @@ def check(
         environment: Look for the API keys that the targets need.
         prices: Look the models up in the price list.
     """
-    reports = [_checked(file, table=table, environment=environment, prices=prices) for file in files]
-    _print(reports, output_format)
-    bad = {"error", "warning"} if strict else {"error"}
-    for report in reports:
-        talk(_summary(report))
-    return int(any(line.severity in bad for report in reports for line in report.lines))
+    return check_files(
+        files, table=table, strict=strict, output_format=output_format, environment=environment, prices=prices
+    )
 
 
 @app.command(name="test")
@@ -89,7 +83,7 @@ def run_tests(files: Files, /, *, output_format: OutputFormat = "text") -> int:
     if output_format == "json":
         print_json({"files": [_tests(each, results) for each, results in zip(reports, outcomes, strict=True)]})
     else:
-        _print(reports, output_format)
+        print_reports(reports, output_format)
     for report, results in zip(reports, outcomes, strict=True):
         passed = sum(result.passed for result in results)
         talk(f"{report.file}: {passed} of {len(results)} tests passed")
@@ -193,38 +187,6 @@ def _load(file: Path) -> tuple[Policy, Source]:
     return load_with_source(file)
 
 
-def _checked(file: Path, *, table: bool, environment: bool, prices: bool) -> FileReport:
-    from ..policy.check import check as prove
-    from ..policy.report import FileReport, of_check, of_problems
-
-    try:
-        policy, source = _load(file)
-    except PolicyError as error:
-        return FileReport(file=str(file), lines=of_problems(error.problems))
-    found = prove(policy, priced=_priced if prices else None, environ=os.environ if environment else None)
-    rows = None
-    if table and found.combinations:
-        from ..policy.table import table as decision_table
-
-        rows = tuple(decision_table(policy))
-    return FileReport(
-        file=str(file),
-        lines=of_check(found, source),
-        combinations=found.combinations,
-        reach=found.reach,
-        rows=rows,
-    )
-
-
-def _priced(block: TargetBlock) -> bool:
-    """Does somebody know what this target costs? The price list is loaded for the first that it is needed for."""
-    if block.kind == "canned":
-        return True
-    from ..budget.tariffs import find
-
-    return find(block) is not None
-
-
 def _tested(policy: Policy) -> list[CaseResult]:
     from ..drill.rehearsal import rehearsal
     from ..policy.cases import run_cases
@@ -266,17 +228,3 @@ def _tests(report: FileReport, results: list[CaseResult]) -> dict[str, object]:
             for result in results
         ],
     }
-
-
-def _print(reports: list[FileReport], output_format: Format) -> None:
-    from ..policy.report import render
-
-    if text := render(reports, output_format):
-        print(text)
-
-
-def _summary(report: FileReport) -> str:
-    counts = {word: sum(line.severity == word for line in report.lines) for word in ("error", "warning")}
-    found = ", ".join(f"{count} {word}{'s' * (count > 1)}" for word, count in counts.items() if count) or "no findings"
-    proof = f"{report.combinations} combinations tried" if report.combinations else "nothing proved"
-    return f"{report.file}: {found}, {proof}"

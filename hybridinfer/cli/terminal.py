@@ -9,10 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from cyclopts import Parameter
-
-PROMPT = Parameter(allow_leading_hyphen=True)
-"""A prompt may be "-" (stdin), or begin with a minus sign."""
 _OPTION = re.compile(r"--?[A-Za-z][\w-]*(=.*)?")
 
 
