@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 Zone = Literal["device", "network", "cloud"]
 """Where a target runs: in this process, on one's own servers, or at somebody else's."""
-OnInterrupt = Literal["error", "restart", "buffer"]
-"""A stream that dies midway: raise, begin anew on the next rung after a `Reset`, or deliver only whole answers."""
+OnInterrupt = Literal["error", "restart", "continue", "buffer"]
+"""A stream that dies midway: raise, begin anew on the next rung after a `Reset`, let the next rung that can go on with
+it, or deliver only whole answers."""
 Need = Literal["tools", "vision", "files", "json"]
 """What a request demands of a target; `when: {needs: ...}` tests it."""
 
@@ -34,6 +35,7 @@ class Code(StrEnum):
     CONTEXT_TOO_LONG = "context_too_long"
     INVALID = "invalid"  # the request itself is wrong (400, 404, 413, 422)
     INVALID_OUTPUT = "invalid_output"  # the answer does not keep the demanded format
+    UNSURE = "unsure"  # a whole answer that did not pass the policy's check: never shown
     UNAUTHORIZED = "unauthorized"  # key missing, wrong or not allowed (401, 403)
     UNSUPPORTED = "unsupported"  # the target cannot express this request without loss
     FORBIDDEN = "forbidden"  # the egress lock refused: privacy
@@ -106,6 +108,8 @@ class Attempt:
     cost_usd: Decimal = Decimal(0)
     estimated: bool = False
     status: int | None = None
+    confidence: float | None = None
+    """How sure the answer was, 0..1: calibrated, or the share of samples that agree; None: nobody can say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..receipt import Code
 from .decide import Verdict, decide, limit, permit
-from .model import Policy, ResilienceBlock, TargetBlock, zone_of
+from .model import REMOTE, Policy, ResilienceBlock, RuleBlock, TargetBlock, zone_of
 from .space import MAX_COMBINATIONS, Space, TooManyCombinations, partition
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ FINDINGS: Mapping[str, str] = {
     "after-canned": "A rung after a canned reply, which always answers.",
     "no-last-resort": "A plan ends on a target that can fail with the network.",
     "idle-boundary": "A boundary that restricts no target.",
+    "idle-check": "A check on an answer that changes nothing.",
+    "no-confidence": "A check needs a confidence that the target never reports.",
+    "lone-agreement": "Boundaries leave some request only one of the targets that should agree, or no second target.",
+    "idle-hedge": "A hedge where the first answer has to pass a check, so that it is never used.",
     "unused-target": "A target that no rule uses.",
     "unguarded": "Private requests may reach a cloud, and no boundary binds them.",
     "unpriced": "Nobody can say what a model costs, so no budget would admit it.",
@@ -80,7 +84,7 @@ def check(
     `priced` tells whether a price is known for a target; `environ` is where keys are looked up. Without them
     those two questions are not asked.
     """
-    about = [*_rungs(policy), *_targets(policy), *_prices(policy, priced), *_keys(policy, environ)]
+    about = [*_rungs(policy), *_checks(policy), *_targets(policy), *_prices(policy, priced), *_keys(policy, environ)]
     try:
         space = Space(policy)
     except TooManyCombinations as error:
@@ -88,7 +92,7 @@ def check(
         hint = "test fewer signals, tag values or needs in 'when'"
         proof = [Finding(id="too-many-combinations", severity="error", path=("rules",), what=what, hint=hint)]
         return Report(findings=(*proof, *about), combinations=0)
-    proof = [*_coverage(policy, space), *_plans(policy, space), *_unguarded(policy, space)]
+    proof = [*_coverage(policy, space), *_plans(policy, space), *_alone(policy, space), *_unguarded(policy, space)]
     return Report(findings=(*proof, *about), combinations=space.size, reach=reach(policy, space))
 
 
@@ -97,7 +101,7 @@ def reach(policy: Policy, space: Space | None = None) -> dict[str, dict[str, Ver
     space = space or Space(policy)
     limits, shares = space.limits(policy), space.shares(policy)
     used = {
-        name: reduce(or_, (share for rule, share in zip(policy.rules, shares, strict=False) if name in rule.use), 0)
+        name: reduce(or_, (share for rule, share in zip(policy.rules, shares, strict=False) if name in _seers(rule)), 0)
         for name in policy.targets
     }
     table: dict[str, dict[str, Verdict]] = {}
@@ -136,7 +140,7 @@ def _plans(policy: Policy, space: Space) -> Iterator[Finding]:
         last = rule.use[-1]
         canned = [at for at, name in enumerate(rule.use) if policy.targets[name].kind == "canned"]
         if canned and canned[0] + 1 < len(rule.use):
-            path: Path = ("rules", i, "use", canned[0] + 1)
+            path: Path = ("rules", i, *rule.places[canned[0] + 1])
             what = f"rule {rule.name!r} never gets past {rule.use[canned[0]]!r}: a canned reply always answers"
             hint = "put it last"
             yield Finding(id="after-canned", severity="warning", path=path, what=what, hint=hint)
@@ -167,7 +171,7 @@ def _unguarded(policy: Policy, space: Space) -> Iterator[Finding]:
     bound = reduce(or_, (space.where(boundary.when) for boundary in policy.boundaries), 0)
     clouds = {name for name, block in policy.targets.items() if zone_of(block) == "cloud"}
     shares = space.shares(policy)
-    sent = [share for rule, share in zip(policy.rules, shares, strict=False) if clouds.intersection(rule.use)]
+    sent = [share for rule, share in zip(policy.rules, shares, strict=False) if clouds.intersection(_seers(rule))]
     free = reduce(or_, sent, 0) & ~bound
     _, *private = policy.signals["privacy"].levels
     for level in private:
@@ -198,19 +202,65 @@ def _rungs(policy: Policy) -> Iterator[Finding]:
     for i, rule in enumerate(policy.rules):
         blocks = [policy.targets[name] for name in rule.use]
         silent, now = 0.0, 0.0
+        together = len(rule.agree.targets) if rule.agree is not None else 1
         for at, block in enumerate(blocks):
             until = _until(settings, blocks[at + 1 :])
-            if at and block.kind != "canned" and now >= until:
+            if at >= together and block.kind != "canned" and now >= until:
                 what = (
                     f"rule {rule.name!r} gives {rule.use[at]!r} no time when the targets before it stay silent: "
                     f"they take {silent:g}s of a deadline of {settings.deadline:g}s"
                 )
                 hint = "raise 'deadline', or lower 'first_token', 'timeout' or 'retry.attempts'"
-                path: Path = ("rules", i, "use", at)
+                path: Path = ("rules", i, *rule.places[at])
                 yield Finding(id="unreachable-rung", severity="warning", path=path, what=what, hint=hint)
                 break
-            silent += _silence(settings, block)
+            alone = _silence(settings, block)
+            silent = max(silent, alone) if at < together else silent + alone
             now = max(now, min(silent, until))
+
+
+def _checks(policy: Policy) -> Iterator[Finding]:
+    """Checks on answers that change nothing, or that nobody can pass."""
+    for i, rule in enumerate(policy.rules):
+        for name, way in zip(rule.use, rule.places, strict=True):
+            block, accept, path = policy.targets[name], rule.accept.get(name), ("rules", i, *way[:2])
+            if accept is None:
+                continue
+            if block.kind == "canned" or name == rule.use[-1]:
+                hint = "leave 'accept' out" if block.kind == "canned" else "put another target behind it"
+                what = f"nothing follows from the check of {name!r}: a canned reply always counts"
+                if block.kind != "canned":
+                    what = f"rule {rule.name!r} has nobody behind {name!r}: an answer that fails its check is an error"
+                yield Finding(id="idle-check", severity="warning", path=path, what=what, hint=hint)
+            elif accept.confidence is not None and accept.samples is None and block.kind in REMOTE:
+                what = f"kind {block.kind} reports no confidence, so no answer of {name!r} is ever accepted"
+                hint = "use 'samples' or 'agree_with', or a target of kind onnx"
+                yield Finding(id="no-confidence", severity="warning", path=path, what=what, hint=hint)
+        if rule.hedge is not None and (rule.agree is not None or not rule.accept.keys().isdisjoint(rule.use[:2])):
+            what = f"rule {rule.name!r} never hedges: its first answers have to pass a check"
+            path = ("rules", i, "hedge")
+            yield Finding(id="idle-hedge", severity="warning", path=path, what=what, hint="leave 'hedge' out")
+
+
+def _alone(policy: Policy, space: Space) -> Iterator[Finding]:
+    """Where boundaries part those who should compare their answers."""
+    limits = space.limits(policy)
+    for i, (rule, share) in enumerate(zip(policy.rules, space.shares(policy), strict=False)):
+        agreeing = rule.agree.targets if rule.agree is not None else ()
+        for name, way in (*zip(agreeing, rule.places, strict=False), *rule.helpers.items()):
+            barred = share & limits[name][0]
+            if barred:
+                whom = _example(space, barred)
+                what = f"rule {rule.name!r} may not ask {name!r} for {whom}, so there "
+                what += "the others answer unchecked" if name in agreeing else "no answer passes its check"
+                hint = "serve those requests by a rule of their own"
+                path: Path = ("rules", i, *way)
+                yield Finding(id="lone-agreement", severity="warning", path=path, what=what, hint=hint)
+
+
+def _seers(rule: RuleBlock) -> tuple[str, ...]:
+    """All targets that may see a request of this rule, to answer it or to check an answer."""
+    return (*rule.use, *rule.helpers)
 
 
 def _until(settings: ResilienceBlock, later: list[TargetBlock]) -> float:
@@ -229,7 +279,7 @@ def _silence(settings: ResilienceBlock, block: TargetBlock) -> float:
 
 
 def _targets(policy: Policy) -> Iterator[Finding]:
-    used = {name for rule in policy.rules for name in rule.use}
+    used = {name for rule in policy.rules for name in _seers(rule)}
     for name in policy.targets:
         if name not in used:
             what, hint = f"no rule uses target {name!r}", "use it in a rule, or remove it"

@@ -6,12 +6,12 @@ Compared are meanings, not lines: reordering targets or rewriting a condition th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .check import reach
 from .space import Space
-from .table import Box, condition
+from .table import Box, condition, spelled
 
 if TYPE_CHECKING:
     from .model import Policy
@@ -24,9 +24,11 @@ class Plan:
     rule: str
     plan: tuple[str, ...]
     masked: tuple[str, ...]
+    checks: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What a target's answer must pass before it counts."""
 
     def __str__(self) -> str:
-        plan = " > ".join(f"~{name}" if name in self.masked else name for name in self.plan) or "(nothing)"
+        plan = spelled(self.plan, self.masked, self.checks)
         return f"{plan} (rule {self.rule})" if self.rule else "(no rule)"
 
 
@@ -107,7 +109,7 @@ def _plans(space: Space, before: Policy, after: Policy) -> Iterator[PlanChange]:
     new = _plan_sets(space, after)
     for old, here in _plan_sets(space, before):
         for other, there in new:
-            same = (old.plan, old.masked) == (other.plan, other.masked)
+            same = (old.plan, old.masked, old.checks) == (other.plan, other.masked, other.checks)
             if not same and here & there:
                 when, count = tuple(space.boxes(here & there)), (here & there).bit_count()
                 yield PlanChange(when=when, combinations=count, before=old, after=other)
@@ -117,7 +119,8 @@ def _plan_sets(space: Space, policy: Policy) -> list[tuple[Plan, int]]:
     sets = []
     for outcome in space.outcomes(policy):
         masked = tuple(name for name in outcome.ladder if name in outcome.masked)
-        plan = Plan(rule=policy.rules[outcome.rule].name, plan=outcome.ladder, masked=masked)
+        rule = policy.rules[outcome.rule]
+        plan = Plan(rule=rule.name, plan=outcome.ladder, masked=masked, checks=rule.checks(outcome.ladder))
         sets.append((plan, outcome.bits))
     rest = space.shares(policy)[-1]
     return [*sets, (Plan(rule="", plan=(), masked=()), rest)] if rest else sets

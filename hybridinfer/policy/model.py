@@ -7,7 +7,7 @@ the boundaries. Durations are written with their unit (`250ms`, `8s`, `5m`) and 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -17,7 +17,9 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_serializer, m
 from ..receipt import Code, Need, OnInterrupt, Zone
 from .block import Block
 from .money import BudgetBlock, LedgerDownBlock, Price
+from .rung import RUNGS, AcceptBlock, Agreement, Rung
 from .scalars import ONE_OR_MORE, OR_ONE, Duration, Name, Names, Number, SecretName, Tokens, Whole, fault, one_or_more
+from .shares import LearningBlock, Level, check_levels, shares_of
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -28,12 +30,14 @@ __all__ = [
     "DEFAULT_SIGNALS",
     "IN_PROCESS",
     "REMOTE",
+    "AcceptBlock",
     "Block",
     "BoundaryBlock",
     "BudgetBlock",
     "CircuitBreakerBlock",
     "Expect",
     "Given",
+    "LearningBlock",
     "LedgerDownBlock",
     "Policy",
     "Price",
@@ -42,6 +46,7 @@ __all__ = [
     "ResilienceBlock",
     "RetryBlock",
     "RuleBlock",
+    "Rung",
     "SignalBlock",
     "TargetBlock",
     "TestBlock",
@@ -88,6 +93,9 @@ class TargetBlock(Block):
     """Silence allowed between two tokens."""
     context_window: Annotated[Whole, Field(gt=0)] | None = None
     """Tokens of prompt and answer together; None: the kind's own knowledge of the model."""
+    continues: bool | None = None
+    """Whether it goes on with an answer that another target began: vLLM does, OpenAI does not, Anthropic's older models
+    do. None: as the kind does; of the built-in ones only onnx."""
     max_tokens: Annotated[Whole, Field(gt=0)] = 1024
     """Sent when the request names none: without a limit no budget could hold."""
     price: Price | None = None
@@ -124,6 +132,8 @@ class TargetBlock(Block):
         for url in (self.base_url, *(replica.base_url for replica in self.replicas)):
             if url is not None:
                 self._check_base_url(url)
+        if self.kind == "canned" and self.continues:
+            raise fault("a canned target says only its 'text'", "leave out 'continues'", at="continues")
         if self.replicas and self.kind in IN_PROCESS:
             raise fault(f"kind {self.kind} answers inside this process", "leave out 'replicas'", at="replicas")
         return self
@@ -155,23 +165,34 @@ def zone_of(block: TargetBlock) -> Zone:
     return block.zone or ("device" if block.kind in IN_PROCESS else "cloud")
 
 
+def continues(block: TargetBlock) -> bool:
+    """Whether a target goes on with the beginning of an answer: what its block says, else only the engine in here."""
+    return block.kind == "onnx" if block.continues is None else block.continues
+
+
 class SignalBlock(Block):
-    """A measurement. `levels` names the bands of its score and where each begins; the first begins at 0."""
+    """A measurement. `levels` names the bands of its score and where each begins; the first begins at 0.
+
+    Complexity's levels may be shares of the traffic instead: `{low: 60%, medium: 30%, high: 10%}`.
+    """
 
     kind: Name | None = None
     """The registered kind; None: the block's own name."""
-    levels: dict[str, Annotated[Number, Field(ge=0, le=1)]] = Field(min_length=1)
+    levels: dict[str, Level] = Field(min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
         floors = list(self.levels.values())
+        check_levels(self.levels)
+        if shares_of(self.levels) is not None:
+            return self
         if floors[0] != 0 or any(a >= b for a, b in pairwise(floors)):
             raise fault("levels begin at 0 and rise", "such as {low: 0.0, high: 0.6}", at="levels")
         return self
 
     def level_of(self, score: float) -> str:
-        """The name of the band that `score` falls into."""
+        """The name of the band that `score` falls into. Shares have no fixed bands: see `signals.bands`."""
         return [name for name, floor in self.levels.items() if score >= floor or floor == 0][-1]
 
 
@@ -267,10 +288,51 @@ class RuleBlock(Block):
     name: Name
     when: When = When.model_construct()
     """Left out: it always matches."""
-    use: Names
+    rungs: Annotated[tuple[Rung, ...], BeforeValidator(one_or_more), Field(min_length=1), RUNGS] = Field(alias="use")
+    """Targets from left to right; an entry may ask that an answer passes a check, or that several targets agree."""
     hedge: HedgeBlock | None = None
     prompt: PromptBlock | None = None
     """Fewer tokens for the same question."""
+
+    @model_validator(mode="after")
+    def _agreement_first(self) -> Self:
+        for at, rung in enumerate(self.rungs):
+            if at and rung.agree is not None:
+                raise fault("only the first entry of 'use' can be an agreement", "move it to the front", at="use")
+        return self
+
+    @property
+    def use(self) -> tuple[str, ...]:
+        """The names of the targets, in order: what plans are made of."""
+        return tuple(name for rung in self.rungs for name, _ in rung.places)
+
+    @property
+    def accept(self) -> Mapping[str, AcceptBlock]:
+        """The checks, by the target whose answer must pass them."""
+        return {rung.target: rung.accept for rung in self.rungs if rung.target and rung.accept}
+
+    @property
+    def agree(self) -> Agreement | None:
+        """Who is asked first, side by side, and must say the same."""
+        return self.rungs[0].agreement
+
+    @property
+    def places(self) -> tuple[tuple[str | int, ...], ...]:
+        """For each name of `use`, where it stands in this block."""
+        return tuple(("use", at, *way) for at, rung in enumerate(self.rungs) for _, way in rung.places)
+
+    @property
+    def helpers(self) -> Mapping[str, tuple[str | int, ...]]:
+        """Targets that may see a request to check another's answer, and where each is named in this block."""
+        return {name: ("use", at, *way) for at, rung in enumerate(self.rungs) for name, way in rung.helpers}
+
+    def checks(self, ladder: Sequence[str]) -> dict[str, str]:
+        """What the answers of these targets must pass, in words. Whoever should agree but is alone passes unchecked."""
+        words = {name: str(block) for name, block in self.accept.items() if name in ladder}
+        agreeing = [name for name in self.agree.targets if name in ladder] if self.agree else []
+        for name in agreeing if len(agreeing) > 1 else ():
+            words[name] = f"agrees with {' and '.join(other for other in agreeing if other != name)}"
+        return words
 
 
 class RetryBlock(Block):
@@ -316,7 +378,8 @@ class ResilienceBlock(Block):
         Code.UNAUTHORIZED,
     )
     on_interrupt: OnInterrupt = "error"
-    """A stream that dies midway: raise, begin anew on the next rung, or deliver only whole answers."""
+    """A stream that dies midway: raise, begin anew on the next rung, continue on one that can, or deliver only whole
+    answers."""
     circuit_breaker: CircuitBreakerBlock = CircuitBreakerBlock.model_construct()
 
 
@@ -329,6 +392,8 @@ class Given(Block):
     tags: dict[str, str] = Field(default_factory=dict)
     down: Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE] = ()
     """Targets that fail with `unavailable`, in every attempt."""
+    unsure: Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE] = ()
+    """Targets whose answers pass no check and agree with nobody's."""
     spent: Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE] = ()
     """Budgets that are used up. Unless `levels` says otherwise, the budget signal is at its highest level, too."""
 
@@ -387,6 +452,7 @@ class Policy(Block):
     """No rule, retry, fallback, hedge or cache can cross these."""
     rules: tuple[RuleBlock, ...] = Field(min_length=1)
     """The first that matches decides."""
+    learning: LearningBlock = LearningBlock.model_construct()
     resilience: ResilienceBlock = ResilienceBlock.model_construct()
     tests: tuple[TestBlock, ...] = ()
 

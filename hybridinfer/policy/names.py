@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .model import Policy, When
 from .scalars import REFERENCE
+from .shares import shares_of
 from .words import did_you_mean
 
 if TYPE_CHECKING:
@@ -49,11 +50,13 @@ def faults_in(policy: Policy) -> Iterator[Fault]:
         yield from _targets(policy, ("boundaries", i, "targets"), boundary.targets or ())
     for i, rule in enumerate(policy.rules):
         yield from _when(policy, ("rules", i, "when"), rule.when)
-        yield from _targets(policy, ("rules", i, "use"), rule.use)
+        for name, way in (*zip(rule.use, rule.places, strict=True), *rule.helpers.items()):
+            if name not in policy.targets:
+                yield Fault(("rules", i, *way), f"unknown target {name!r}", did_you_mean(name, policy.targets))
         for name, count in Counter(rule.use).items():
             if count > 1 and name in policy.targets:
-                second = [j for j, each in enumerate(rule.use) if each == name][1]
-                yield Fault(("rules", i, "use", second), f"target {name!r} stands twice in one rule", "keep the first")
+                second = [way for each, way in zip(rule.use, rule.places, strict=True) if each == name][1]
+                yield Fault(("rules", i, *second), f"target {name!r} stands twice in one rule", "keep the first")
     yield from _tests(policy)
 
 
@@ -72,6 +75,9 @@ def _kinds(policy: Policy) -> Iterator[Fault]:
             if kind not in known:
                 at: Path = ("signals", name, "kind") if signal.kind else ("signals", name)
                 yield Fault(at, f"unknown signal {kind!r}", did_you_mean(kind, known), key=signal.kind is None)
+        if kind != "complexity" and shares_of(signal.levels) is not None:
+            hint = "write where each level begins, such as {short: 0.0, long: 0.5}"
+            yield Fault(("signals", name, "levels"), "only complexity's levels can be shares of the traffic", hint)
         if name in _RESERVED:
             yield Fault(
                 ("signals", name),
@@ -153,6 +159,7 @@ def _targets(policy: Policy, at: Path, names: tuple[str, ...]) -> Iterator[Fault
 def _tests(policy: Policy) -> Iterator[Fault]:
     for i, test in enumerate(policy.tests):
         yield from _targets(policy, ("tests", i, "given", "down"), test.given.down)
+        yield from _targets(policy, ("tests", i, "given", "unsure"), test.given.unsure)
         budgets = [budget.name for budget in policy.budgets]
         for j, name in enumerate(test.given.spent):
             if name not in budgets:

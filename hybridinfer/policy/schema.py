@@ -12,7 +12,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
-from . import model, money, names
+from . import model, money, names, rung, shares
 
 FILE = Path(__file__).with_name("schema.json")
 
@@ -26,8 +26,9 @@ def schema() -> dict[str, Any]:
         block.pop("title", None)
         for key, field in block.get("properties", {}).items():
             if "default" in field:  # as people write it: 8s, not 8.0
-                field["default"] = getattr(model, name).model_construct().model_dump(mode="json")[key]
-            if (doc := docs.get((name, key))) is not None:
+                written = getattr(model, name).model_construct().model_dump(mode="json")
+                field["default"] = written.get(key, field["default"])
+            if (doc := docs.get((name, _attribute(name, key)))) is not None:
                 field["description"] = doc
     definitions["TargetBlock"]["properties"]["kind"] |= {"examples": list(names.TARGET_KINDS)}
     definitions["SignalBlock"]["properties"]["kind"] |= {"examples": list(names.SIGNAL_KINDS)}
@@ -61,6 +62,12 @@ def _draft_07(node: Any) -> Any:
     return tree
 
 
+def _attribute(block: str, key: str) -> str:
+    """What the model calls a key of the file."""
+    fields: dict[str, Any] = getattr(getattr(model, block), "model_fields", {})
+    return next((name for name, field in fields.items() if field.alias == key), key)
+
+
 def _noise(key: str, value: Any) -> bool:
     """Titles that only repeat the key, and defaults too long to show."""
     if key == "default":
@@ -71,7 +78,7 @@ def _noise(key: str, value: Any) -> bool:
 def _attribute_docs() -> dict[tuple[str, str], str]:
     """The text under each attribute of the blocks."""
     docs = {}
-    nodes = chain.from_iterable(ast.parse(inspect.getsource(module)).body for module in (model, money))
+    nodes = chain.from_iterable(ast.parse(inspect.getsource(module)).body for module in (model, money, rung, shares))
     blocks = [node for node in nodes if isinstance(node, ast.ClassDef)]
     for block in blocks:
         for field, doc in pairwise(block.body):

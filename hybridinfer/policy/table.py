@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .space import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Sequence
 
     from .model import Policy
 
@@ -28,6 +29,8 @@ class Row:
     plan: tuple[str, ...]
     masked: tuple[str, ...]
     forbidden: tuple[str, ...]
+    checks: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What a target's answer must pass, in words."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form."""
@@ -38,6 +41,7 @@ class Row:
             "plan": list(self.plan),
             "masked": list(self.masked),
             "forbidden": list(self.forbidden),
+            "checks": dict(self.checks),
         }
 
 
@@ -55,6 +59,7 @@ def table(policy: Policy, space: Space | None = None) -> list[Row]:
                 plan=outcome.ladder,
                 masked=tuple(name for name in outcome.ladder if name in outcome.masked),
                 forbidden=tuple(name for name in rule.use if name not in outcome.ladder),
+                checks=rule.checks(outcome.ladder),
             )
         )
     return rows
@@ -65,11 +70,19 @@ def text(rows: Sequence[Row]) -> str:
     cells: list[tuple[str, str, str]] = []
     for row in rows:
         first, *rest = _conditions(row.when)
-        plan = " > ".join(f"~{name}" if name in row.masked else name for name in row.plan) or "(nothing)"
+        plan = spelled(row.plan, row.masked, row.checks)
         forbidden = "".join(f"  -{name}" for name in row.forbidden)
         cells.append((row.rule, first, plan + forbidden))
         cells.extend(("", condition, "") for condition in rest)
     return columns([("rule", "when", "plan"), *cells])
+
+
+def spelled(plan: Sequence[str], masked: Container[str], checks: Mapping[str, str]) -> str:
+    """A plan in one line: `small (confidence 0.7) > ~cloud > sorry`."""
+    words = [
+        (f"~{name}" if name in masked else name) + (f" ({checks[name]})" if name in checks else "") for name in plan
+    ]
+    return " > ".join(words) or "(nothing)"
 
 
 def columns(cells: Sequence[tuple[str, ...]]) -> str:

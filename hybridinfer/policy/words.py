@@ -88,11 +88,16 @@ def keys_of(way: Path, top: Any = None) -> list[str]:
     block: Any = top or Policy
     parts = iter(way)
     for part in parts:
-        annotation = block.model_fields[part].annotation
+        annotation = _field(block, part).annotation
         block = _block_in(annotation)
         if block is not annotation and _is_collection(annotation):
             next(parts, None)  # a name or a number of the file, not a key of the model
-    return list(block.model_fields)
+    return [field.alias or name for name, field in block.model_fields.items()]
+
+
+def _field(block: Any, key: str | int) -> Any:
+    """By its name in the file."""
+    return next(field for name, field in block.model_fields.items() if key == (field.alias or name))
 
 
 def _block_in(annotation: Any) -> Any:

@@ -11,7 +11,7 @@ from hybridinfer.errors import PolicyError
 from hybridinfer.policy import load as module
 from hybridinfer.policy import names
 from hybridinfer.policy.load import digest, load, load_with_source, loads, shipped, shipped_names
-from hybridinfer.policy.model import Policy, TargetBlock
+from hybridinfer.policy.model import Policy, Rung, TargetBlock
 
 GOOD = """\
 version: 1
@@ -339,7 +339,7 @@ def test_a_policy_object_is_checked_for_names():
     """What was built in Python is held to the same names."""
     policy = loads(GOOD)
     assert load(policy) is policy
-    broken = policy.model_copy(update={"rules": (policy.rules[0].model_copy(update={"use": ("gone",)}),)})
+    broken = policy.model_copy(update={"rules": (policy.rules[0].model_copy(update={"rungs": (Rung(target="gone"),)}),)})
     with pytest.raises(PolicyError) as caught:
         load(broken)
     assert "unknown target 'gone'" in str(caught.value)

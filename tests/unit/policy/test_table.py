@@ -111,4 +111,5 @@ def test_a_row_as_json():
         "plan": ["local", "sorry"],
         "masked": [],
         "forbidden": ["cloud"],
+        "checks": {},
     }
