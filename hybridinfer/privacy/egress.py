@@ -17,7 +17,7 @@ from ..policy.decide import Verdict, permit
 from ..policy.model import zone_of
 from ..receipt import Code
 from ..signals.privacy import PrivacySignal
-from ..targets.base import Target, TargetEvent, TargetFailed, TargetInfo
+from ..targets.base import Progress, Target, TargetEvent, TargetFailed, TargetInfo
 from ..types import Request, TextDelta, ToolCallDelta
 from .fields import Field, fields, rewrite
 from .redact import Restorer, Vault
@@ -146,6 +146,8 @@ class _Answer:
         elif isinstance(event, ToolCallDelta):
             call = self._calls.setdefault(event.index, self._vault.restorer(as_json=True))
             yield replace(event, arguments=call.feed(event.arguments))
+        elif isinstance(event, Progress):
+            yield event
         else:
             if rest := self._text.flush():
                 yield TextDelta(text=rest)

@@ -9,6 +9,7 @@ import base64
 import binascii
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from html import unescape
@@ -29,6 +30,8 @@ _HARD_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})")
 _PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos|commat|period|colon|nbsp);")
 _BLOB = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
+_BETWEEN = "\n\n"
+"""Stands behind each blob: its offset is the blob's end, so a finding in a blob covers all of it."""
 _SHORT_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _ODD = re.compile(
     "[\u00a0\u0660-\u2017\u201a-\u201b\u201e-\u2fff\u3000\u3002\ua620-\uabf9\ufe58-\ufe6b\uff01-\uff61\U0001d400-\U0001d7ff\U0001f100-\U0001f18f]"
@@ -60,12 +63,11 @@ _SIGNS = {
 class Reading(NamedTuple):
     """`text` as detectors see it. `offsets[i]` is the start of its character `i` in the given text; None: equal.
 
-    `whole`: a finding anywhere covers all of the span (an encoded blob has no smaller parts).
+    All characters of one encoded blob start where the blob does: it has no smaller parts.
     """
 
     text: str
     offsets: Sequence[int] | None = None
-    whole: tuple[int, int] | None = None
     words: tuple[str, ...] = ()
     """The long words of `text`, once it is plain."""
 
@@ -85,12 +87,11 @@ class Reading(NamedTuple):
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Where `text[start:end]` came from."""
-        if self.whole is not None:
-            return self.whole
         if self.offsets is None:
             return start, end
-        while end < len(self.text) and self.offsets[end] == self.offsets[end - 1]:
-            end += 1  # several characters that came from one escape cannot be cut apart
+        if self.offsets[end] == self.offsets[end - 1]:
+            # Several characters that came from one escape or blob cannot be cut apart.
+            end = min(bisect_right(self.offsets, self.offsets[end], end), len(self.text))
         return self.offsets[start], self.offsets[end]
 
 
@@ -118,13 +119,25 @@ def _encoded(reading: Reading) -> Iterator[Reading]:
         yield from _around(reading, _PERCENT, unquote)
     if "&" in text:
         yield from _around(reading, _ENTITY, unescape)
+    if (blobs := _blobs(reading)) is not None:
+        yield blobs
+
+
+def _blobs(reading: Reading) -> Reading | None:
+    """What the base64 blobs of `reading` hold, one under the other: many small ones cost no more than one large."""
+    pieces: list[str] = []
+    offsets: list[int] = []
     at = 0
     for word in reading.words:
-        at = text.find(word, at)
+        at = reading.text.find(word, at)
         for match in _BLOB.finditer(word):
             if (decoded := _base64(match[0])) is not None:
-                yield Reading(text=decoded, whole=reading.span(at + match.start(), at + match.end()))
+                start, end = reading.span(at + match.start(), at + match.end())
+                pieces.append(decoded)
+                offsets += [start] * len(decoded)
+                offsets += [end] * len(_BETWEEN)
         at += len(word)
+    return Reading(text=_BETWEEN.join((*pieces, "")), offsets=[*offsets, offsets[-1]]) if pieces else None
 
 
 def _around(reading: Reading, pattern: re.Pattern[str], change: Callable[[str], str]) -> Iterator[Reading]:
@@ -145,7 +158,7 @@ def _changed(
 ) -> Iterator[Reading]:
     start, end = max(0, start - _MARGIN), min(len(reading.text), end + _MARGIN)
     offsets = range(start, end + 1) if reading.offsets is None else reading.offsets[start : end + 1]
-    piece = Reading(text=reading.text[start:end], offsets=offsets, whole=reading.whole)
+    piece = Reading(text=reading.text[start:end], offsets=offsets)
     if (inner := _substitute(piece, pattern, change)) is not None:
         yield inner
 
@@ -164,12 +177,12 @@ def _plain(reading: Reading) -> Reading:
         text = _ODD.sub(lambda match: table.get(ord(match[0]), match[0]), text)
     if _MIXED.search(text):
         text = text.translate(_TWINS)
-    return _worded(Reading(text=text, offsets=reading.offsets, whole=reading.whole))
+    return _worded(Reading(text=text, offsets=reading.offsets))
 
 
 def _worded(reading: Reading) -> Reading:
     words = long_words(reading.text)
-    return reading._replace(words=words) if words else reading
+    return Reading(reading.text, reading.offsets, words) if words else reading
 
 
 @cache
@@ -210,7 +223,7 @@ def _substitute(reading: Reading, pattern: re.Pattern[str], change: Callable[[st
     offsets += range(at, len(reading.text) + 1)
     if reading.offsets is not None:
         offsets = [reading.offsets[offset] for offset in offsets]
-    return Reading(text="".join(pieces), offsets=offsets, whole=reading.whole)
+    return Reading(text="".join(pieces), offsets=offsets)
 
 
 def _unescape(escape: str) -> str:
@@ -235,4 +248,4 @@ def _base64(blob: str) -> str | None:
 
 def long_words(text: str) -> tuple[str, ...]:
     """The words of `text`, between white space, of 14 characters and more, in their order."""
-    return tuple(word for word in text.split() if len(word) >= 14)
+    return tuple([word for word in text.split() if len(word) >= 14])

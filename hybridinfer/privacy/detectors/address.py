@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ..finding import Finding
-from .view import View
+from .view import View, holds
 
 _KINDS = (
     "Street|St|Avenue|Ave|Av|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Circle|Cir|Way|Place|Pl|Terrace|Ter|Tce|Parkway|Pkwy"
@@ -66,7 +66,10 @@ _LABELLED = re.compile(
     r"[0-9]{1,6}[A-Za-z]?,?\s(?:[0-9]{1,4}\s)?(?:[^\W\d_][\w'’.-]{0,24}[ ,]{1,2}){1,5}[0-9]{1,5}(?!\w)"
     r"|[A-ZÀ-Ý][\w'’.-]{1,24}(?:\s[A-ZÀ-Ý][\w'’.-]{1,24}){0,3}\s(?!(?:19|20)[0-9]{2}\b)[0-9]{1,5}[A-Za-z]?(?=[,.;]?(?:\s|$))"
 )
-_NUMBER = re.compile(r"[0-9](?<![\w.$€£-][0-9])[0-9]{0,5}(?![0-9])(?=[A-Za-z]{0,6}[,.;:)\"']?(?:\s|$)|-[0-9])")
+_NUMBER = re.compile(
+    r"[0-9](?<![\w.$€£-][0-9])(?:(?<![0-9][\s\S][0-9])|(?![0-9]{0,5}[\s\S][0-9]))[0-9]{0,5}(?![0-9])(?=[A-Za-z]{0,6}[,.;:)\"']?(?:\s|$)|-[0-9])"
+)
+"""A number that may be a house's: not one in the middle of a row of numbers."""
 _STREET_FOLLOWS = re.compile(
     r"[0-9]{1,6}(?:-[0-9]{1,4})?[A-Za-z]{0,6},?\s{1,3}(?:bis\s|ter\s|[0-9]{1,4}\s)?([^\W\d_]+)"
 )
@@ -104,18 +107,18 @@ def detect(view: View) -> Iterator[Finding]:
     if not view.has_digit:
         return
     text, end = view.text, 0
-    has_unit = any(unit in view.lower for unit in _UNIT_HINTS)
+    has_unit: bool | None = None
     for number in _NUMBER.finditer(text):
         start = number.start()
-        if start < end or (
-            text[max(0, start - 2)].isdecimal() and text[number.end() + 1 : number.end() + 2].isdecimal()
-        ):
-            continue  # inside an address already, or in the middle of a row of numbers
+        if start < end:
+            continue  # inside an address already
+        if has_unit is None:
+            has_unit = holds(view.lower, _UNIT_HINTS)
         match = _after(text, start, has_unit=has_unit) or _before(text, start) or _labelled(view, start)
         if match is not None:
             end = match.end()
             yield _finding(match)
-    if any(box in view.lower for box in _BOXES):
+    if holds(view.lower, _BOXES):
         for pattern in (_BOX, _MILITARY):
             yield from map(_finding, pattern.finditer(text))
     if not text.isascii():

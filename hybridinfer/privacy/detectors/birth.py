@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ..finding import Finding
-from .view import View
+from .view import View, holds
 
 _CUES = (
     "date of birth", "birth date", "birthdate", "birthday", "dob", "d.o.b", "born on", "born", "geburtsdatum", "geboren",
@@ -31,7 +31,7 @@ _YEAR = re.compile(r"[0-9](?:[0-9]{3}|[-/.][0-9])")
 
 def detect(view: View) -> Iterator[Finding]:
     """Full dates after a word for birth."""
-    if _YEAR.search(view.text) is None or not any(stem in view.lower for stem in _STEMS):
+    if _YEAR.search(view.text) is None or not holds(view.lower, _STEMS):
         return
     for cue in _CUES:
         if cue not in view.flat:

@@ -72,9 +72,11 @@ def _cards(view: View, groups: list[tuple[int, int]], *, cue: bool) -> Iterator[
 
 def _ends(groups: list[tuple[int, int]], at: int, *, cue: bool) -> Iterator[int]:
     """Where a card that begins with group `at` may end, the longest first."""
-    sizes = tuple(end - start for start, end in groups[at : at + _MOST_GROUPS])
+    sizes = tuple([end - start for start, end in groups[at : at + _MOST_GROUPS]])
     if at == 0 and len(groups) in _LENGTHS and all(end - start == 1 for start, end in groups):
         yield len(groups)  # digits spelled one by one
+    if sum(sizes) < _LENGTHS.start:
+        return
     for count in range(len(sizes), 0, -1):
         head = sizes[:count]
         usual = count == 1 or head in _GROUPINGS or (cue and min(head) > 1)

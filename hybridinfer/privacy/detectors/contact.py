@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 from ..finding import Finding
-from .view import View
+from .view import View, holds
 
-_LOCAL = re.compile(r"[\w.+%'-]{1,64}\Z")
+_LOCAL_SIGNS = frozenset("_.+%'-")
+_LONGEST_LOCAL = 64
 _DOMAIN = re.compile(r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![^\W\d]|@)")
 _SPELLED = re.compile(
     r"[\w.+-]{1,64}\s?(?:\[\s?at\s?\]|\(\s?at\s?\)|\{\s?at\s?\}|<at>)\s?[\w-]{1,63}"
@@ -34,17 +35,26 @@ def detect(view: View) -> Iterator[Finding]:
     if "@" in view.text:
         has_url = "://" in view.text
         for domain in _DOMAIN.finditer(view.text):
-            local = _LOCAL.search(view.text, max(0, domain.start() - 64), domain.start())
-            if local is None or not any(map(str.isalnum, local[0])):
+            start = _local(view.text, domain.start())
+            local = view.text[start : domain.start()]
+            if not any(map(str.isalnum, local)):
                 continue
-            if has_url and _USER_OF_URL.search(view.text, max(0, local.start() - 100), local.start()):
+            if has_url and _USER_OF_URL.search(view.text, max(0, start - 100), start):
                 continue
-            if not _is_placeholder(local[0].lower(), domain[0][1:].lower()):
-                start = local.start() + len(local[0]) - len(local[0].lstrip(".'-%"))
+            if not _is_placeholder(local.lower(), domain[0][1:].lower()):
+                start += len(local) - len(local.lstrip(".'-%"))
                 yield _finding(start, domain.end(), "format", 0.95)
-    if any(hint in view.lower for hint in _SPELLED_HINTS):
+    if holds(view.lower, _SPELLED_HINTS):
         for match in _SPELLED.finditer(view.text):
             yield _finding(match.start(), match.end(), "spelled out", 0.8)
+
+
+def _local(text: str, at: int) -> int:
+    """Where the local part begins that ends before the `@` at `at`."""
+    start, least = at, max(0, at - _LONGEST_LOCAL)
+    while start > least and ((char := text[start - 1]).isalnum() or char in _LOCAL_SIGNS):
+        start -= 1
+    return start
 
 
 def _is_placeholder(local: str, domain: str) -> bool:

@@ -37,3 +37,5 @@ FAMILIES: Mapping[str, Callable[[View], Iterable[Finding]]] = {
     "birth": birth.detect,
     "names": names.detect,
 }
+NUMERIC = frozenset({"cards", "national", "phone", "network", "documents", "address", "birth"})
+"""What these find holds a digit."""

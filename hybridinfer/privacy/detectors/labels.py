@@ -22,11 +22,10 @@ def labelled(view: View, labels: Iterable[str], value: re.Pattern[str] = _VALUE)
     for label in labels:
         if label not in view.near:
             continue
-        for window in view.near_windows:
-            for at in view.words(label, *window):
-                end = at + len(label)
-                if view.text[end : end + 1].isalnum() and view.text[end : end + 2].lower() != "s ":
-                    continue
-                link = _LINK.match(view.text, end)
-                if link is not None and (match := value.match(view.text, link.end())):
-                    yield label, match
+        for at in view.near_words(label):
+            end = at + len(label)
+            if view.text[end : end + 1].isalnum() and view.text[end : end + 2].lower() != "s ":
+                continue
+            link = _LINK.match(view.text, end)
+            if link is not None and (match := value.match(view.text, link.end())):
+                yield label, match

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 
 from ..finding import Finding
 from .view import View
@@ -40,6 +42,13 @@ _NOBODYS = tuple(
     )
 )
 """Private, documentation and multicast ranges, netmasks, public resolvers: they tell nothing of a person."""
+_RANGES = {
+    version: sorted(
+        (int(net.network_address), int(net.broadcast_address)) for net in _NOBODYS if net.version == version
+    )
+    for version in (4, 6)
+}
+"""The same by version, as first and last number, for a search by halves."""
 _CUE = re.compile(r"\bip\b|addr|host|server|client|login|logged|from|src|source|remote|node|ping|connect|network")
 
 
@@ -77,7 +86,9 @@ def _is_public(text: str) -> bool:
         return False
     if text.endswith(".0"):
         return False
-    return not any(address in net for net in _NOBODYS if net.version == address.version)
+    number, ranges = int(address), _RANGES[address.version]
+    at = bisect_right(ranges, number, key=itemgetter(0)) - 1
+    return at < 0 or number > ranges[at][1]
 
 
 def _is_version(view: View, match: re.Match[str]) -> bool:

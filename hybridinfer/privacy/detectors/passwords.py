@@ -126,6 +126,8 @@ def detect(view: View) -> Iterator[Finding]:
             continue
         if quote and view.text[value.end() : value.end() + 1] not in (_CLOSING.get(quote, quote), "\\"):
             continue
+        if not quote and not link["op"] and value[0].isalpha() and value[0].islower() and "identified" not in key[0]:
+            continue  # an ordinary word after a mention in a sentence: by far the most frequent case
         candidate = _Candidate(view, key, link, quote, value)
         if candidate.is_secret():
             start, end = candidate.span()
@@ -160,6 +162,8 @@ def _keys(lower: str) -> Iterator[re.Match[str]]:
     """Every label in `lower`: the hints find the places, which is much cheaper than the expression."""
     places: set[int] = set()
     for hint in _ASCII_HINTS if lower.isascii() else _HINTS:
+        if hint not in lower:
+            continue
         at = lower.find(hint)
         while at >= 0:
             places.add(at)

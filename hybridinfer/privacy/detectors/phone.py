@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from ..finding import Finding
-from .view import View, digits
+from .view import View, digits, holds
 
 _CUE = re.compile(
     r"phone|\btel\b|tel[.:]|telef|teléf|tfno|téléph|\bcall|mobile|mobil|móvil|\bcell|cellul|celular|\bfax|contact|whatsapp|\bring\b|text (?:me|him|her|us)"
@@ -60,7 +61,7 @@ def _judge(view: View, match: re.Match[str]) -> tuple[str, float]:
     if text.startswith(("+", "(+", "00")) and _possible(text, number):
         return "libphonenumber", 0.95
     lead = view.lower[max(0, start - _LEAD) : start]
-    if any(stem in lead for stem in _STEMS) and view.before(start, _CUE, width=_LEAD):
+    if holds(lead, _STEMS) and view.before(start, _CUE, width=_LEAD):
         verdict = "label", 0.85
     elif _NORTH_AMERICA.fullmatch(text) or _NORTH_AMERICA_LOOSE.fullmatch(text):
         verdict = "format", 0.75
@@ -84,10 +85,23 @@ def _is_round(number: str) -> bool:
 
 def _possible(text: str, number: str) -> bool:
     """Whether the country and the length fit, by libphonenumber's metadata."""
-    import phonenumbers
+    if text.startswith("00"):
+        number = number[2:]
+    for size in (1, 2, 3):
+        if lengths := _lengths(number[:size]):
+            rest = number[size:]
+            return len(rest) in lengths or (rest[:1] == "0" and len(rest) - 1 in lengths)  # +44 (0)20 ...
+    return False
 
-    try:
-        parsed = phonenumbers.parse("+" + number.removeprefix("00") if text.startswith("00") else text, None)
-    except phonenumbers.NumberParseException:
-        return False
-    return phonenumbers.is_possible_number(parsed)
+
+@cache
+def _lengths(code: str) -> frozenset[int]:
+    """How many digits may follow the country code `code`; empty: there is no such code."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
+
+    lengths: set[int] = set()
+    for region in COUNTRY_CODE_TO_REGION_CODE.get(int(code), ()):
+        metadata = PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+        if metadata is not None and metadata.general_desc is not None:
+            lengths.update(metadata.general_desc.possible_length)
+    return frozenset(lengths)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..finding import Finding, merge
 from ..normalise import Reading, readings
 from .catalogue import TYPES
-from .families import FAMILIES
+from .families import FAMILIES, NUMERIC
 from .own import Own
 from .view import View
 
@@ -65,10 +65,11 @@ class Scanner:
         return merge(findings)
 
     def _read(self, reading: Reading, clock: Clock) -> list[Finding]:
-        view = View(_PLACEHOLDER.sub(_blank, reading.text), reading.words)
+        text = _PLACEHOLDER.sub(_blank, reading.text) if "]" in reading.text else reading.text
+        view = View(text, reading.words if text is reading.text else None)
         findings: list[Finding] = []
         for name, detect in self._families:
-            if name == COMPANIONS and not findings:
+            if (name == COMPANIONS and not findings) or (name in NUMERIC and not view.has_digit):
                 continue
             try:
                 found = list(detect(view))

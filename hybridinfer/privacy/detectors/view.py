@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 
 from ..normalise import long_words
+from .once import once
 
 
 class View:
     """One reading of a text."""
 
-    def __init__(self, text: str, words: Sequence[str] = ()) -> None:
+    def __init__(self, text: str, words: Sequence[str] | None = None) -> None:
         """`words`: the long ones of `text`, see `normalise.long_words`."""
         self.text = text
-        self._words = words or long_words(text)
+        self._words = long_words(text) if words is None else words
 
-    @cached_property
+    @once
     def lower(self) -> str:
         """`text` in lower case, character by character, so that offsets stay."""
         lower = self.text.lower()
         return lower if len(lower) == len(self.text) else "".join(map(_lower, self.text))
 
-    @cached_property
+    @once
     def flat(self) -> str:
         """`lower` with `_` and `-` as spaces: `patient_id`, `patient-id` and `Patient ID` read the same."""
         return self.lower.replace("_", " ").replace("-", " ")
 
-    @cached_property
+    @once
     def has_digit(self) -> bool:
         """Whether there is any digit: most identifiers need one."""
         return _DIGIT.search(self.text) is not None
 
-    @cached_property
+    @once
     def token_spans(self) -> tuple[tuple[int, int], ...]:
         """Where the long words are that may hold a key: 14 characters with a digit among them, or 30 in a row."""
         spans: list[tuple[int, int]] = []
@@ -45,24 +47,24 @@ class View:
                 spans.append((start, at))
         return tuple(spans)
 
-    @cached_property
+    @once
     def token_windows(self) -> tuple[tuple[int, int], ...]:
         """The spans of `tokens`."""
         before = (0, *(end for _, end in self.token_spans))
         return tuple((max(at, start - _NEAR), end) for at, (start, end) in zip(before, self.token_spans, strict=False))
 
-    @cached_property
+    @once
     def tokens(self) -> str:
         """Those words in lower case, each with what stands before it: keys are nowhere else."""
         return "\n".join(self.lower[start:end] for start, end in self.token_windows)
 
-    @cached_property
+    @once
     def near_windows(self) -> tuple[tuple[int, int], ...]:
         """The spans of `near`."""
         before = (0, *(start for start, _ in self._spans))
         return tuple((max(at, start - _NEAR), start) for at, (start, _) in zip(before, self._spans, strict=False))
 
-    @cached_property
+    @once
     def near(self) -> str:
         """What stands before every number of five digits and more, `flat`: labels of identifiers are nowhere else.
 
@@ -70,16 +72,16 @@ class View:
         """
         return "".join(self.flat[start:end] + "\n" for start, end in self.near_windows)
 
-    @cached_property
+    @once
     def _spans(self) -> tuple[tuple[int, int], ...]:
         return tuple(match.span() for match in _LONG_NUMBER.finditer(self.text)) if self.has_digit else ()
 
-    @cached_property
+    @once
     def numbers(self) -> tuple[re.Match[str], ...]:
         """Every run of 7 to 21 digits, however grouped, that is no part of a word, an amount or a decimal."""
         return tuple(_NUMBER.finditer(self.text)) if self._spans else ()
 
-    @cached_property
+    @once
     def codes(self) -> tuple[int, ...]:
         """Where a word with digits begins that may be an identifier: `123-45`, `AB12`; no amounts, no decimals."""
         found = [match.start() for span in self._spans for match in _CODE.finditer(self.text, *span)]
@@ -97,6 +99,20 @@ class View:
         at = max(0, start - width, self.lower.rfind("\n", max(0, start - width), start) + 1)
         return cue.search(self.lower, at, start) is not None
 
+    def near_words(self, word: str) -> Iterator[int]:
+        """Where in `text` the word begins that `near` holds."""
+        at = self.near.find(word)
+        while at >= 0:
+            if at == 0 or not self.near[at - 1].isalnum():
+                window = bisect_right(self._near_starts, at) - 1
+                yield self.near_windows[window][0] + at - self._near_starts[window]
+            at = self.near.find(word, at + 1)
+
+    @once
+    def _near_starts(self) -> list[int]:
+        """Where each of `near_windows` begins in `near`."""
+        return list(accumulate((end - start + 1 for start, end in self.near_windows), initial=0))
+
     def words(self, word: str, start: int = 0, end: int | None = None) -> Iterator[int]:
         """Where `word` (lower case, `flat`) begins a word, between `start` and `end`."""
         end = len(self.flat) if end is None else end
@@ -113,8 +129,7 @@ _LONG_NUMBER = re.compile(
 )
 _NEAR = 80
 _RUN = re.compile(r"[A-Za-z0-9_+/=~-]{14,}")
-_CODE = re.compile(r"[0-9](?<=[A-Z].)[0-9]{3}[A-Z]")
-_CODE = re.compile(r"[0-9](?<![0-9].)(?<![0-9][.,-].)")
+_CODE = re.compile(r"[0-9](?<![0-9].)(?<![0-9][.,-].)(?! [0-9](?![0-9]))")
 _HEAD = 6
 """Letters before the first digit of an identifier; codice fiscale has the most."""
 _NUMBER = re.compile(
@@ -129,6 +144,14 @@ def _is_keylike(word: str) -> bool:
 def _lower(char: str) -> str:
     lower = char.lower()
     return lower if len(lower) == 1 else char
+
+
+def holds(text: str, hints: Iterable[str]) -> bool:
+    """Whether any of `hints` is in `text`; a plain loop is much faster here than an expression or a generator."""
+    for hint in hints:  # noqa: SIM110 - see above
+        if hint in text:
+            return True
+    return False
 
 
 def digits(text: str) -> str:
