@@ -74,6 +74,10 @@ def _priced(block: TargetBlock) -> bool:
     """Does somebody know what this target costs? The price list is loaded for the first that it is needed for."""
     if block.kind == "canned":
         return True
+    from ..budget.listed import certainly_priced
+
+    if certainly_priced(block):
+        return True
     from ..budget.tariffs import find
 
     return find(block) is not None

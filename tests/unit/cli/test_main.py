@@ -95,14 +95,14 @@ def test_a_closed_pipe_is_no_traceback(policy):
 
 
 def test_starting_imports_no_command(tmp_path):
-    """The start loads the frame only: no command, no SDK, no engine, no policy model."""
+    """The start loads the frame only: no command, no SDK, no engine, no policy model; `quick` finds a quick one."""
     program = (
         "import sys; from hybridinfer.cli import main; main(['--version']); "
         "heavy = {'openai', 'anthropic', 'onnxruntime', 'numpy', 'pydantic', 'tiktoken', 'asyncio', 'rich.markdown'}; "
         "print(sorted(heavy & set(sys.modules)), [m for m in sys.modules if m.startswith('hybridinfer.cli.')])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[1] == "[] []"
+    assert done.stdout.splitlines()[1] == "[] ['hybridinfer.cli.quick']"
 
 
 def _raise(monkeypatch, error):
