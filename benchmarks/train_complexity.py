@@ -25,6 +25,8 @@ STRENGTH = 0.03
 """Ridge penalty on standardised weights, per prompt. Chosen by leave-one-family-out among five values."""
 CLIP = 3.0
 """Scales beyond which a feature counts no further, in training as in the scorer."""
+QUANTILES = 101
+"""Ranks at which the scores of the training prompts are kept, for levels that are shares of the traffic."""
 _LEAST_SCALE = 1e-6
 """Of a feature that never varies; its weight is 0."""
 CENTRE, SLOPE = 0.65, 13.0
@@ -67,8 +69,11 @@ def _standardise(x: np.ndarray, means: np.ndarray, scales: np.ndarray) -> np.nda
     return z
 
 
-def render(model: Fit, data: routing_data.Outcomes) -> str:
-    """The JSON text that ships. Numbers are rounded to five digits, beyond which they mean nothing."""
+def render(model: Fit, data: routing_data.Outcomes, points: np.ndarray) -> str:
+    """The JSON text that ships. Numbers are rounded to five digits, beyond which they mean nothing.
+
+    `points`: the expected failure of every training prompt.
+    """
     rows = ",\n".join(
         f'    "{name}": {{"mean": {mean:.5g}, "scale": {scale:.5g}, "weight": {weight:.5f}}}'
         for name, mean, scale, weight in zip(NAMES, model.means, model.scales, model.weights, strict=True)
@@ -81,7 +86,8 @@ def render(model: Fit, data: routing_data.Outcomes) -> str:
         "method": "ridge on standardised features, clipped at 3 scales; every prompt weighs the same",
         "strength": STRENGTH,
     }
-    score = {"centre": CENTRE, "slope": SLOPE}
+    scores = np.quantile(1 / (1 + np.exp(-SLOPE * (points - CENTRE))), np.linspace(0, 1, QUANTILES))
+    score = {"centre": CENTRE, "slope": SLOPE, "quantiles": [round(float(one), 4) for one in scores]}
     return (
         "{\n"
         f'  "trained": {json.dumps(trained, indent=2).replace(chr(10), chr(10) + "  ")},\n'
@@ -100,8 +106,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args(arguments)
     data = routing_data.load(options.data)
-    model = fit(matrix(data.prompts), 1.0 - data.weak)
-    options.output.write_text(render(model, data), "utf-8")
+    x = matrix(data.prompts)
+    model = fit(x, 1.0 - data.weak)
+    options.output.write_text(render(model, data, model.predict(x)), "utf-8")
     print(f"{options.output.name}: {len(NAMES)} weights from {len(data.prompts):,} prompts")
 
 

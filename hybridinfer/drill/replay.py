@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..policy.decide import permit
 from ..receipt import ANSWERED, Code
+from ..signals.bands import bands, level_of
 from ..signals.base import SignalResult
 from ..signals.budget import BudgetSignal
 from ..signals.registry import highest
@@ -118,6 +119,7 @@ class _Past(World):
     def __init__(self, policy: Policy, records: Sequence[Recorded], start: float) -> None:
         super().__init__(epoch=datetime.fromtimestamp(start, UTC))
         self._policy = policy
+        self._bands = {name: bands(block) for name, block in policy.signals.items()}
         self._records = records
         self._start = start
         self._call: Call | None = None
@@ -142,7 +144,7 @@ class _Past(World):
                 results[name] = BudgetSignal(block).score(request, standing)
             elif name in record.scores:
                 score = record.scores[name]
-                results[name] = SignalResult(score=score, level=block.level_of(score))
+                results[name] = SignalResult(score=score, level=level_of(self._bands[name], score))
             else:
                 self.unmeasured.add(name)
                 results[name] = highest(block, "not recorded")

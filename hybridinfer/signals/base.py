@@ -17,6 +17,8 @@ class SignalResult:
     score: float
     level: str
     because: tuple[str, ...] = ()
+    measured: bool = True
+    """False where the signal could not be asked, so that this is only the safe assumption."""
 
 
 class Signal(Protocol):

@@ -17,10 +17,13 @@ from functools import cache
 from importlib import resources
 
 from ..policy.model import SignalBlock
+from ..policy.shares import shares_of
 from ..types import File, Image, Request, Text, ToolCall, ToolResult
+from .bands import at_shares, between, level_of, say
 from .base import SignalResult, Standing
 from .features import GROUPS, NAMES, SAMPLE, Group, features
 from .lexicon import ASKS
+from .weights import scorer_of
 
 
 class ComplexitySignal:
@@ -35,19 +38,23 @@ class ComplexitySignal:
 
     def __init__(self, block: SignalBlock) -> None:
         self._block = block
+        self._scorer, self._weights = scorer_of(block) if block.options else (None, "")
 
     def score(self, request: Request, standing: Standing) -> SignalResult:
         """Measure `request`: its last user turn first, then the conversation around it."""
         del standing
-        scorer = load()
+        scorer = self._scorer or load()
         turns = [message.text for message in request.messages if message.role == "user"] or [""]
         points, reasons = scorer.judge(turns[-1])
         earlier = "\n".join(turns[:-1])
         points, inherited = _inherit(points, turns[-1], scorer.judge(earlier)[0] if earlier.strip() else points)
         context, added = _context(request, len(turns[-1]))
         score = scorer.scale(points + context)
-        because = (*reasons, *inherited, *added, *_sampled(turns[-1]))
-        return SignalResult(score=score, level=self._block.level_of(score), because=because)
+        because = (*reasons, *inherited, *added, *_sampled(turns[-1]), *((self._weights,) if self._weights else ()))
+        if shares_of(self._block.levels) is None:
+            return SignalResult(score=score, level=self._block.level_of(score), because=because)
+        floors = at_shares(self._block, lambda rank: between(scorer.quantiles, rank))
+        return SignalResult(score=score, level=level_of(floors, score), because=(*because, say(floors)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,8 @@ class Scorer:
     centre: float
     """The points that score 0.5."""
     slope: float
+    quantiles: tuple[float, ...]
+    """Scores of the training prompts at evenly spaced ranks, from the lowest to the highest."""
 
     def judge(self, text: str) -> tuple[float, tuple[str, ...]]:
         """Expected failure of a small model at `text` (a linear estimate, so a little beyond 0..1), and why."""
@@ -113,6 +122,7 @@ def parse(text: str) -> Scorer:
         weights=tuple(row["weight"] for row in table.values()),
         centre=tree["score"]["centre"],
         slope=tree["score"]["slope"],
+        quantiles=tuple(tree["score"]["quantiles"]),
     )
 
 

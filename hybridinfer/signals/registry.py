@@ -76,7 +76,7 @@ def score_all(
 
 def highest(block: SignalBlock, because: str) -> SignalResult:
     """The result for something that could not be measured."""
-    return SignalResult(score=1.0, level=list(block.levels)[-1], because=(because,))
+    return SignalResult(score=1.0, level=list(block.levels)[-1], because=(because,), measured=False)
 
 
 def _factory(kind: str) -> SignalFactory:
