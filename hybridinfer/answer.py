@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .commands import Answer
 from .receipt import Code
-from .targets.base import Finish, TargetEvent
+from .targets.base import Finish, Progress, TargetEvent
 from .types import TextDelta, TokenLogprob, ToolCall
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Assembly:
         """Take one event; True when it carries something that the caller should see."""
         if isinstance(event, Finish):
             self.finish = event
+            return False
+        if isinstance(event, Progress):
             return False
         if isinstance(event, TextDelta):
             self._texts.append(event.text)
@@ -55,14 +57,14 @@ class Assembly:
         )
 
 
-def code_of(assembly: Assembly, request: Request) -> tuple[Code, str]:
-    """How an answer that ended without an error counts, and why."""
+def code_of(assembly: Assembly, request: Request, *, begun: bool = False) -> tuple[Code, str]:
+    """How an answer that ended without an error counts, and why. `begun`: it may have had nothing to add."""
     if assembly.finish is None:
         return Code.INTERRUPTED, "ended without its terminal event"
     answer = assembly.answer()
     if answer.finish_reason == "content_filter":
         return Code.REFUSED, "stopped by a content filter"
-    if not answer.text and not answer.tool_calls:
+    if not answer.text and not answer.tool_calls and not (begun and answer.finish_reason == "stop"):
         return Code.EMPTY, "nothing in the answer"
     if answer.finish_reason == "length":
         return Code.TRUNCATED, "max_tokens reached"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from .receipt import Code, Receipt
@@ -18,6 +19,7 @@ from .types import FinishReason, Request, TokenLogprob, ToolCall, Usage
 if TYPE_CHECKING:
     from .budget.ledger import Reservation
     from .budget.prices import PriceBook
+    from .continuing import Join
     from .policy.model import Policy
     from .resilience.breaker import Breaker
     from .resilience.latency import Latency
@@ -80,6 +82,8 @@ class Limits:
     total: float
     first_token: float
     stall: float
+    deadline: float = inf
+    """The other three count the target's time alone; this one also counts how long the caller lets a piece lie."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,8 @@ class Call:
     levels: Mapping[str, str]
     limits: Limits
     hold: bool
+    join: Join | None = None
+    """The caller holds the beginning of an answer already; None: nothing."""
     patience: float | None = None
     """Where there is neither answer nor first piece after so many seconds, answer `Pending` and keep it running."""
 
@@ -128,10 +134,15 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
-    """Hand an opened answer to the caller, piece by piece. Answer: the final `Outcome`."""
+    """Hand an opened answer to the caller, piece by piece. Answer: the final `Outcome`.
+
+    `joins`: the answer of another target goes on; the caller is not told of a new one. It may turn out `cancelled`: it
+    did not fit to what the caller holds.
+    """
 
     target: str
     opened: Any
+    joins: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,8 +119,9 @@ class Drive:
                     return
                 answer = None
                 match command:
-                    case Relay(target=target, opened=opened):
-                        yield Start(target=target)
+                    case Relay(target=target, opened=opened, joins=joins):
+                        if not joins:
+                            yield Start(target=target)
                         while (piece := await opened.next()) is not None:
                             yield piece
                         answer = opened.outcome

@@ -31,11 +31,12 @@ from .commands import (
     Score,
     Sleep,
 )
+from .continuing import NO_PREFIX, Join, continuable, continuation, stricter
 from .errors import StreamInterrupted
 from .failure import failure
-from .legs import Leg, Legs
+from .legs import Ask, Leg, Legs
 from .planning import Planner
-from .receipt import ANSWERED, Code, Decision, Receipt
+from .receipt import ANSWERED, Code, Decision, Reason, Receipt
 from .resilience.retry import Retries
 from .types import Request
 
@@ -97,10 +98,11 @@ class _Run:
         self.seconds = settings.deadline if request.timeout is None else request.timeout
         self.deadline = self.started + self.seconds
         self.last_rung = min(settings.last_rung, self.seconds / 2)
-        self.legs = Legs(request, runtime, self.planner, receipt_id=self.id, deadline=self.deadline, hold=self.hold)
+        self.legs = Legs(request, runtime, receipt_id=self.id, deadline=self.deadline, hold=self.hold)
         self.decision: Decision | None = None
         self.last: Outcome | None = None
-        self.shown: tuple[str, Outcome] | None = None  # whose pieces the caller holds, and how that ended
+        self.shown: tuple[str, Outcome] | None = None  # who said the last piece that the caller holds, and how it ended
+        self.rest: Ask | None = None  # what continuing targets are asked
 
     def steps(self) -> Flow:
         """The whole path."""
@@ -150,7 +152,10 @@ class _Run:
         assert self.decision is not None
         if following == len(self.decision.plan):
             return False
-        if self.shown is not None and self.on_interrupt != "restart":
+        if self.shown is not None and self.on_interrupt == "continue":
+            if not continuable(self.request, self.shown[1]):
+                return False
+        elif self.shown is not None and self.on_interrupt != "restart":
             return False  # what was shown stays
         return code in ALWAYS_FALL_THROUGH or code in self.policy.resilience.fallback_on
 
@@ -168,15 +173,25 @@ class _Run:
         """All attempts on one target; a hedged first attempt may take in the next target, too."""
         assert self.decision is not None
         runtime, target, until = self.runtime, self.decision.plan[position], self._until(position)
+        ask = Ask(planner=self.planner, levels=self.decision.levels)
+        if self.shown is not None and self.on_interrupt == "continue":
+            ask = yield from self._goes_on(*self.shown, until=until)
+            unfit = self._cannot_go_on(target, ask)
+            if unfit is not None:
+                return Tried(target, self.legs.note(target, 1, unfit), position + 1)
         retries: Retries | None = None
         number = 1
         while True:
-            after = self._hedge_after(position) if number == 1 else None
+            after = self._hedge_after(position) if number == 1 and ask.join is None else None
             if after is None:
-                tried = Tried(target, (yield from self._attempt(target, number, until=until)), position + 1)
+                tried = Tried(target, (yield from self._attempt(target, number, ask, until=until)), position + 1)
             else:
                 tried = yield from self._hedged(position, after=after)
             code = tried.outcome.code
+            if ask.continues and code in NO_PREFIX and number < self.policy.resilience.retry.attempts:
+                ask = self._anew(ask)
+                number += 1
+                continue
             settled = code in ANSWERED or tried.next > position + 1 or (self.shown and self.shown[0] == target)
             if settled or code not in self.policy.resilience.retry_on or self.legs.must_not_repeat:
                 return tried
@@ -206,22 +221,56 @@ class _Run:
             return self.runtime.latencies[plan[position]].quantile(0.95)
         return hedge.after
 
-    def _attempt(self, target: str, number: int, *, until: float) -> Steps:
-        """One attempt, from its reservation to its bill."""
+    def _goes_on(self, target: str, cut: Outcome, *, until: float) -> Generator[Command, Any, Ask]:
+        """What is asked of those who shall go on where `target` broke off: once for each such break.
+
+        The beginning is measured like any message before it leaves: an answer may hold what no question held.
+        """
         assert self.decision is not None
-        leg = yield from self.legs.begin(target, number, until=until, decision=self.decision)
+        held = cut.answer.text
+        if self.rest is None or self.rest.join is None or self.rest.join.held != held:
+            said = self.runtime.count_text(target, held)
+            request = continuation(self.planner.request, held, tokens=said)
+            seconds = max(until - self.runtime.clock(), 0.001)
+            scores: Mapping[str, SignalResult] = yield Score(request=request, seconds=seconds)
+            found = {name: result.level for name, result in scores.items()}
+            levels = stricter(self.policy, self.decision.levels, found)
+            self.rest = Ask(planner=Planner(request, self.runtime), levels=levels, join=Join(held=held, anew=False))
+        return self.rest if held.strip() else self._anew(self.rest)
+
+    def _anew(self, ask: Ask) -> Ask:
+        """The request as it came, for a target that takes no beginning: what it repeats is dropped."""
+        assert self.decision is not None
+        assert ask.join is not None
+        return Ask(planner=self.planner, levels=self.decision.levels, join=replace(ask.join, anew=True))
+
+    def _cannot_go_on(self, target: str, ask: Ask) -> Outcome | None:
+        if not self.runtime.infos[target].continues:
+            return Outcome(code=Code.UNSUPPORTED, because="cannot continue an answer", sent=False)
+        unfit = ask.planner.removal(target)
+        if unfit is not None and unfit.reason is Reason.CONTEXT:
+            return Outcome(code=Code.CONTEXT_TOO_LONG, because=unfit.because, sent=False)
+        return None
+
+    def _attempt(self, target: str, number: int, ask: Ask, *, until: float) -> Steps:
+        """One attempt, from its reservation to its bill."""
+        leg = yield from self.legs.begin(target, number, ask, until=until)
         if isinstance(leg, Outcome):
             return leg
+        before = self.shown[1].answer if self.shown is not None else None
         try:
             outcome: Outcome = yield leg.call
-            outcome = yield from self._relayed(target, outcome)
+            outcome = yield from self._relayed(target, outcome, ask.join)
         except GeneratorExit:
             self.legs.drop(leg)
             raise
         except Abandoned as gone:
             yield from self.legs.end(leg, gone.of(target))
             raise
-        return (yield from self.legs.end(leg, outcome))
+        outcome = yield from self.legs.end(leg, outcome)
+        if ask.join is not None and before is not None and outcome.code in ANSWERED:
+            return replace(outcome, answer=ask.join.whole(before, outcome.answer))
+        return outcome
 
     def _hedged(self, position: int, *, after: float) -> Generator[Command, Any, Tried]:
         """One attempt; when it has given no sign after so many seconds, one on the next target beside it.
@@ -230,15 +279,15 @@ class _Run:
         """
         assert self.decision is not None
         first, second = self.decision.plan[position : position + 2]
-        leg = yield from self.legs.begin(first, 1, until=self._until(position), decision=self.decision)
+        ask = Ask(planner=self.planner, levels=self.decision.levels)
+        leg = yield from self.legs.begin(first, 1, ask, until=self._until(position))
         if isinstance(leg, Outcome):
             return Tried(first, leg, position + 1)
         legs = [leg]
         try:
             reply: Outcome | Pending = yield replace(leg.call, patience=after)
             if isinstance(reply, Pending):
-                until = self._until(position + 1)
-                other = yield from self.legs.begin(second, 1, until=until, decision=self.decision)
+                other = yield from self.legs.begin(second, 1, ask, until=self._until(position + 1))
                 legs += [other] if isinstance(other, Leg) else []
                 ends: dict[str, Outcome] = yield Race(pending=reply, call=legs[1].call if legs[1:] else None)
             else:
@@ -254,16 +303,22 @@ class _Run:
             yield from self.legs.end_all(legs, {one.call.target: gone.of(one.call.target) for one in legs})
             raise
         ends = yield from self.legs.end_all(legs, ends)
-        named = winner or legs[-1].call.target
+        named = winner or first  # whoever is asked beside it for speed alone does not decide where the plan goes
         return Tried(named, ends[named], position + (1 if isinstance(reply, Outcome) else 2))
 
-    def _relayed(self, target: str, outcome: Outcome) -> Steps:
+    def _relayed(self, target: str, outcome: Outcome, join: Join | None = None) -> Steps:
         """A stream that has begun is shown to its end; anything else is as it is."""
-        if outcome.code not in ANSWERED or outcome.opened is None:
+        ended = outcome
+        if outcome.code not in ANSWERED or (outcome.opened is None and join is None):
             return outcome
-        yield from self._take_back()
-        ended: Outcome = yield Relay(target=target, opened=outcome.opened)
-        self.shown = target, ended
+        if join is None:
+            yield from self._take_back()
+        if outcome.opened is not None:
+            ended = yield Relay(target=target, opened=outcome.opened, joins=join is not None)
+        if join is None or self.shown is None:
+            self.shown = target, ended
+        elif ended.code is not Code.CANCELLED:  # else it did not fit, and the caller holds what was there before
+            self.shown = target, replace(ended, answer=join.whole(self.shown[1].answer, ended.answer))
         return ended
 
     def receipt(self, answered_by: str | None = None) -> Receipt:

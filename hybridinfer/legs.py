@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from .commands import Abandoned, Call, Command, Denied, Limits, Outcome, Release, Reserve, Settle
@@ -18,8 +19,8 @@ from .types import Usage
 if TYPE_CHECKING:
     from .budget.ledger import Reservation
     from .commands import Runtime
+    from .continuing import Join
     from .planning import Planner
-    from .receipt import Decision
     from .types import Request
 
 MAYBE_PROCESSED = frozenset(
@@ -51,10 +52,25 @@ BOOKING = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What targets are asked: the request as it came, or the beginning of an answer that they shall go on with."""
+
+    planner: Planner
+    levels: Mapping[str, str]
+    join: Join | None = None
+
+    @property
+    def continues(self) -> bool:
+        """The beginning of the answer stands in the request."""
+        return self.join is not None and not self.join.anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
     """A call that may begin: `call` is to be yielded, `Legs.end` must follow."""
 
     call: Call
+    ask: Ask
     worst: Decimal
     reservation: Reservation | None
     ticket: int | None
@@ -63,15 +79,12 @@ class Leg:
 class Legs:
     """All calls of one request, and their lines on the receipt."""
 
-    def __init__(
-        self, request: Request, runtime: Runtime, planner: Planner, *, receipt_id: str, deadline: float, hold: bool
-    ) -> None:
+    def __init__(self, request: Request, runtime: Runtime, *, receipt_id: str, deadline: float, hold: bool) -> None:
         self.attempts: list[Attempt] = []
         self.acted = False
         """A target may have acted on the request."""
         self._request = request
         self._runtime = runtime
-        self._planner = planner
         self._receipt_id = receipt_id
         self._deadline = deadline
         self._hold = hold
@@ -82,11 +95,9 @@ class Legs:
         """The request acts, and a target may have acted on it."""
         return self.acted and not self._request.safe_to_retry
 
-    def begin(
-        self, target: str, number: int, *, until: float, decision: Decision
-    ) -> Generator[Command, Any, Leg | Outcome]:
+    def begin(self, target: str, number: int, ask: Ask, *, until: float) -> Generator[Command, Any, Leg | Outcome]:
         """A leg, or the outcome (noted already) where it may not begin."""
-        runtime, planner = self._runtime, self._planner
+        runtime, planner = self._runtime, ask.planner
         canned = runtime.infos[target].kind == "canned"
         if until <= runtime.clock() and not canned:
             return self.note(target, number, Outcome(code=Code.OVER_DEADLINE, because="no time left"))
@@ -117,8 +128,8 @@ class Legs:
         if number == 1:
             runtime.retry_budget.deposit()
         self._open += worst
-        call = self._call(target, number, until=until, decision=decision)
-        return Leg(call=call, worst=worst, reservation=reserved, ticket=ticket)
+        call = self._call(target, number, ask, until=until)
+        return Leg(call=call, ask=ask, worst=worst, reservation=reserved, ticket=ticket)
 
     def end(self, leg: Leg, outcome: Outcome) -> Generator[Command, Any, Outcome]:
         """Tell the breaker, write the line, book the bill. Gives the outcome with its cost."""
@@ -129,7 +140,7 @@ class Legs:
         heard = bool(outcome.answer.text or outcome.answer.tool_calls)
         processed = heard or (outcome.sent and outcome.code in MAYBE_PROCESSED)
         if usage is None and processed and runtime.infos[target].kind != "canned":
-            usage = self._estimate(target, outcome)
+            usage = self._estimate(leg, outcome)
         if usage is not None:
             cost = runtime.prices.cost(target, usage, at=runtime.now(), seconds=outcome.seconds)
             if usage.estimated and not heard and outcome.code in UNHEARD:
@@ -201,25 +212,36 @@ class Legs:
         self.attempts.append(attempt)
         return outcome
 
-    def _call(self, target: str, number: int, *, until: float, decision: Decision) -> Call:
-        block = self._runtime.policy.targets[target]
-        total = block.timeout
-        if self._runtime.infos[target].kind != "canned":
-            total = min(total, max(until - self._runtime.clock(), 0.001))
+    def _call(self, target: str, number: int, ask: Ask, *, until: float) -> Call:
+        block, info = self._runtime.policy.targets[target], self._runtime.infos[target]
+        total = left = block.timeout
+        if info.kind != "canned":
+            left = max(until - self._runtime.clock(), 0.001)
+            total = min(total, left)
+        request = ask.planner.resolved(target)
+        if info.idempotent:
+            request = replace(request, idempotency_key=self._key(target, ask))
         return Call(
             target=target,
             number=number,
-            request=self._planner.resolved(target),
-            levels=decision.levels,
-            limits=Limits(total=total, first_token=min(block.first_token, total), stall=block.stall),
+            request=request,
+            levels=ask.levels,
+            limits=Limits(total=total, first_token=min(block.first_token, total), stall=block.stall, deadline=left),
             hold=self._hold,
+            join=ask.join,
         )
 
-    def _estimate(self, target: str, outcome: Outcome) -> Usage:
+    def _key(self, target: str, ask: Ask) -> str:
+        """The same for every try of the same request on this target. A digest: names of targets are nobody's business."""
+        held = ask.join.held if ask.join is not None and ask.continues else ""
+        return sha256(f"{self._receipt_id}\0{target}\0{held}".encode("utf-8", "replace")).hexdigest()[:32]
+
+    def _estimate(self, leg: Leg, outcome: Outcome) -> Usage:
         """Counted tokens where the target did not tell."""
+        target = leg.call.target
         said = outcome.answer.text + "".join(call.arguments for call in outcome.answer.tool_calls)
         return Usage(
-            input_tokens=self._planner.tokens(target),
+            input_tokens=leg.ask.planner.tokens(target),
             output_tokens=self._runtime.count_text(target, said) if said else 0,
             estimated=True,
         )

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .answer import Assembly, code_of
 from .commands import Outcome
+from .continuing import TORN, Seam
 from .receipt import ANSWERED, Code
-from .targets.base import Finish, TargetEvent, TargetFailed
+from .targets.base import TargetEvent, TargetFailed
+from .types import TextDelta, ToolCallDelta
 
 if TYPE_CHECKING:
     from .commands import Call
-    from .types import TextDelta, ToolCallDelta
 
 logger = logging.getLogger("hybridinfer")
 
@@ -35,10 +37,12 @@ class Opened:
         self._judged = judged  # a canned reply counts as it is
         self._events = events
         self._started = time.perf_counter()
-        self._until = self._started + call.limits.total
+        self._until = self._started + call.limits.deadline
+        self._left = call.limits.total  # seconds; the caller's own pauses are not the target's
         self._assembly = Assembly()
         self._first_at: float | None = None
-        self._pending: TextDelta | ToolCallDelta | None = None
+        self._seam = None if call.join is None else Seam(call.join)
+        self._ready: deque[TextDelta | ToolCallDelta] = deque()
         self._over = False
         self.outcome = Outcome(code=Code.INTERRUPTED)
 
@@ -56,8 +60,9 @@ class Opened:
 
     async def first(self) -> Outcome:
         """Read up to the first piece. A short answer may end right there."""
-        limits = self._call.limits
-        timer = asyncio.timeout(limits.first_token)
+        silence, clock = self._call.limits.first_token, asyncio.get_running_loop().time
+        last = clock() + self._left
+        timer = asyncio.timeout_at(min(clock() + silence, last))
         try:
             async with timer:
                 async for event in self._events:
@@ -65,37 +70,52 @@ class Opened:
                     if seen is None:
                         _hurry(timer)
                     elif seen:
-                        assert not isinstance(event, Finish)
-                        self._pending = event
+                        self._left = last - clock()
                         return self.so_far(Code.OK, opened=self)
+                    else:  # it thinks, which is no silence
+                        timer.reschedule(min(clock() + silence, last))
         except BaseException as error:  # noqa: BLE001 - as above
-            slow = Code.STALLED if limits.first_token < limits.total else Code.TIMEOUT
+            slow = Code.STALLED if (timer.when() or last) < last else Code.TIMEOUT
             return await self._failed(error, slow if timer.expired() else None)
         return self._ended()
 
     async def next(self) -> TextDelta | ToolCallDelta | None:
         """The next piece, the first one included; None at the end."""
-        if self._pending is not None:
-            piece, self._pending = self._pending, None
-            return piece
-        while not self._over:
-            left = max(self._until - time.perf_counter(), 0.0)
-            stall = self._call.limits.stall if self._assembly.finish is None else ENDING
-            timer = asyncio.timeout(min(stall, left))
-            try:
-                async with timer:
-                    event = await anext(self._events)
-            except StopAsyncIteration:
-                self._over = True
-                self.outcome = self._ended()
-            except BaseException as error:  # noqa: BLE001 - as above
-                slow = Code.STALLED if stall < left else Code.TIMEOUT
-                self.outcome = await self._failed(error, slow if timer.expired() else None)
-            else:
-                if self._take(event):
-                    assert not isinstance(event, Finish)
-                    return event
-        return None
+        while not self._ready and not self._over:
+            await self._more()
+        return self._ready.popleft() if self._ready else None
+
+    async def _more(self) -> None:
+        """Read one event, or see how it ends."""
+        if self._seam is not None and self._seam.torn:
+            self.outcome = self.so_far(Code.CANCELLED, TORN)
+            await self.close()
+            return
+        began = time.perf_counter()
+        left = max(min(self._left, self._until - began), 0.0)
+        stall = self._call.limits.stall if self._assembly.finish is None else ENDING
+        timer = asyncio.timeout(min(stall, left))
+        try:
+            async with timer:
+                self._take(await anext(self._events))
+        except StopAsyncIteration:
+            self._over = True
+            self.outcome = self._ended()
+            self._sew()
+        except BaseException as error:  # noqa: BLE001 - as above
+            slow = Code.STALLED if stall < left else Code.TIMEOUT
+            self.outcome = await self._failed(error, slow if timer.expired() else None)
+            self._sew()
+        else:
+            self._left -= time.perf_counter() - began
+
+    def _sew(self) -> None:
+        """At the end: what was held back is shown; an answer that is shorter than what was delivered is another one."""
+        if self._seam is None or self._seam.torn:
+            return
+        self._ready.extend(self._seam.end())
+        if self._seam.torn and self.outcome.code in ANSWERED:
+            self.outcome = replace(self.outcome, code=Code.CANCELLED, because=TORN)
 
     def so_far(self, code: Code, because: str = "", *, opened: Opened | None = None) -> Outcome:
         """The outcome with what came until now; `opened`: more will come."""
@@ -128,13 +148,18 @@ class Opened:
         seen = self._assembly.add(event)
         if self._assembly.finish is not None:
             return None
-        if seen and self._first_at is None:
-            self._first_at = time.perf_counter()
+        if seen:
+            assert isinstance(event, (TextDelta, ToolCallDelta))
+            if self._first_at is None:
+                self._first_at = time.perf_counter()
+            self._ready.extend((event,) if self._seam is None else self._seam.take(event))
         return seen
 
     def _ended(self) -> Outcome:
-        code, because = code_of(self._assembly, self._call.request) if self._judged else (Code.OK, "")
-        return self.so_far(code, because)
+        if not self._judged:
+            return self.so_far(Code.OK)
+        join = self._call.join
+        return self.so_far(*code_of(self._assembly, self._call.request, begun=join is not None and not join.anew))
 
     async def _failed(self, error: BaseException, slow: Code | None) -> Outcome:
         """Turn how a target ended into an outcome; what is not the target's passes through. `slow`: time was up."""

@@ -38,7 +38,7 @@ class Planner:
         levels = {name: result.level for name, result in scores.items()}
         decision = decide(policy, levels, needs=self._needs, tags=request.tags)
         saved = self._trim(decision.rule)
-        removals = {name: self._removal(name) for name in decision.plan}
+        removals = {name: self.removal(name) for name in decision.plan}
         unable = {name: removal for name, removal in removals.items() if removal is not None}
         if unable:
             decision = decide(policy, levels, needs=self._needs, tags=request.tags, unable=unable)
@@ -49,6 +49,11 @@ class Planner:
             estimates={name: self.worst_case(name) or Decimal(0) for name in decision.plan},
             saved_tokens=saved,
         )
+
+    @property
+    def request(self) -> Request:
+        """The request as its targets get it: what its rule trims is gone once `plan` was made."""
+        return self._request
 
     def tokens(self, target: str) -> int:
         """Prompt tokens for this target."""
@@ -115,7 +120,8 @@ class Planner:
         if self._request.budget_usd is not None:
             yield "budget_usd", self._request.budget_usd
 
-    def _removal(self, target: str) -> Removal | None:
+    def removal(self, target: str) -> Removal | None:
+        """Why `target` cannot serve this request; None where it can."""
         info = self._runtime.infos[target]
         if info.kind == "canned":
             return None

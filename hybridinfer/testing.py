@@ -73,6 +73,7 @@ class FakeTarget:
         supports: frozenset[Need] = frozenset(get_args(Need)),
         context_window: int | None = None,
         region: str | None = None,
+        continues: bool = False,
     ) -> None:
         self.info = TargetInfo(
             name=name,
@@ -82,6 +83,7 @@ class FakeTarget:
             region=region,
             supports=supports,
             context_window=context_window,
+            continues=continues,
         )
         self.script = list(script)
         self.requests: list[Request] = []

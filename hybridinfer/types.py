@@ -146,6 +146,8 @@ class Request:
     acted on it; a canned reply may still stand in."""
     on_interrupt: OnInterrupt | None = None
     """What a stream does when it dies after its first piece; None takes the policy's."""
+    idempotency_key: str | None = None
+    """Made by the router, one for each request and target; a caller's own stands in `extra_headers`."""
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, assert_never
 
 from ..answer import Assembly, code_of
 from ..commands import Call, Limits, Outcome
-from ..receipt import Code
+from ..continuing import TORN, Seam
+from ..receipt import ANSWERED, Code
 from ..targets.base import Finish
 from ..types import TextDelta
 from .actor import split
@@ -61,8 +62,20 @@ class Played:
         return self._outcome(now - self.began, Code.CANCELLED)
 
     def _relay_until(self, first: float, end: float, code: Code | None) -> tuple[float, Outcome]:
-        self.shown = [text for at, text in self._line.pieces if at <= end]
-        return end - first, self._outcome(end, code)
+        came = [(at, text) for at, text in self._line.pieces if at <= end]
+        if self._call.join is None:
+            self.shown = [text for _, text in came]
+            return end - first, self._outcome(end, code)
+        seam = Seam(self._call.join)
+        for at, text in came:
+            self.shown += [piece.text for piece in seam.take(TextDelta(text=text)) if isinstance(piece, TextDelta)]
+            if seam.torn:
+                return at - first, replace(self._outcome(at, Code.CANCELLED), because=TORN)
+        self.shown += [piece.text for piece in seam.end() if isinstance(piece, TextDelta)]
+        outcome = self._outcome(end, code)
+        if seam.torn and outcome.code in ANSWERED:
+            outcome = replace(outcome, code=Code.CANCELLED, because=TORN)
+        return end - first, outcome
 
     def _slow(self, limits: Limits) -> Code:
         return Code.STALLED if limits.first_token < limits.total else Code.TIMEOUT
@@ -80,7 +93,9 @@ class Played:
             else:
                 if line.finish is not None:
                     assembly.add(line.finish)
-                code, because = code_of(assembly, self._call.request) if self._judged else (Code.OK, "")
+                join = self._call.join
+                begun = join is not None and not join.anew
+                code, because = code_of(assembly, self._call.request, begun=begun) if self._judged else (Code.OK, "")
         answer = assembly.answer()
         outcome = Outcome(code=code, answer=answer, because=because, seconds=at)
         if line.pieces and line.pieces[0][0] <= at:

@@ -43,7 +43,7 @@ from ..errors import RequestError
 from ..flow import Flow
 from ..flow import run as flow
 from ..policy.load import digest
-from ..policy.model import Policy, zone_of
+from ..policy.model import Policy, continues, zone_of
 from ..receipt import ANSWERED, Need, Receipt
 from ..resilience.breaker import Breaker
 from ..resilience.latency import Latency
@@ -106,6 +106,7 @@ def stage(policy: Policy, world: World) -> Runtime:
             region=block.region,
             supports=frozenset(get_args(Need)),
             context_window=block.context_window,
+            continues=continues(block),
         )
         for name, block in policy.targets.items()
     }
@@ -235,8 +236,9 @@ class _Caller:
                 return seconds, outcome
             case Race():
                 return self._race(command)
-            case Relay(target=target, opened=opened):
-                self._events.append(Start(target=target))
+            case Relay(target=target, opened=opened, joins=joins):
+                if not joins:
+                    self._events.append(Start(target=target))
                 return self._relay(opened)
             case Deliver(target=target, answer=answer):
                 self._events += [Start(target=target), TextDelta(text=answer.text)]

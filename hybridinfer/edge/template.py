@@ -46,7 +46,7 @@ class ChatTemplate:
         """Whether the template can offer tools to the model."""
 
     def encode(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
-        """The prompt's token ids, up to where the answer begins.
+        """The prompt's token ids, up to where the answer begins; a last message of the assistant's begins it.
 
         Control tokens that callers spell out in their texts stay plain text. Raises `TemplateRefused` where the
         template refuses or fails.
@@ -55,6 +55,9 @@ class ChatTemplate:
 
         turns, offered = [turn for message in messages for turn in _turns(message)], [_function(tool) for tool in tools]
         shield = self._tokenizer.shield(_tojson([turns, offered]))
+        begun = ""
+        if turns and turns[-1]["role"] == "assistant" and "tool_calls" not in turns[-1]:
+            begun = turns.pop()["content"]
         guarded = [shield.guard(turn) | {"role": turn["role"]} for turn in turns]
         try:
             prompt = self._template.render(
@@ -71,7 +74,7 @@ class ChatTemplate:
             OverflowError,
         ) as error:  # a template is a program; these are its faults
             raise TemplateRefused(f"the model's chat template refused ({type(error).__name__})") from error
-        return self._tokenizer.encode_prompt(prompt, shield)
+        return self._tokenizer.encode_prompt(prompt + shield.guard(begun), shield)
 
 
 def _turns(message: Message) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..receipt import Code
 from ..resilience.breaker import FAILURES, Breaker
-from ..targets.base import Target, TargetEvent, TargetFailed
+from ..targets.base import Progress, Target, TargetEvent, TargetFailed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -74,7 +74,7 @@ class ReplicatedTarget:
             events = cast("AsyncGenerator[TargetEvent, None]", replica.target.stream(request, stream=stream))
             async with aclosing(events):
                 async for event in events:
-                    if first is None:
+                    if first is None and not isinstance(event, Progress):
                         first = self._clock() - started
                     yield event
             code = Code.OK

@@ -109,8 +109,8 @@ class AnthropicReader:
         self._spoke = True
         return (TextDelta(text=text),)
 
-    def finish(self) -> Finish:
-        """The last event, or why there is none."""
+    def finish(self, *, begun: bool = False) -> Finish:
+        """The last event, or why there is none. `begun`: there may have been nothing to add."""
         if not self.done or self._stop is None:
             raise TargetFailed(Code.INTERRUPTED, "the answer ended without its message_stop", usage=self.usage)
         reason = _FINISH.get(self._stop)
@@ -118,7 +118,7 @@ class AnthropicReader:
             raise TargetFailed(Code.INTERRUPTED, "the answer ended for an unknown reason", usage=self.usage)
         if reason == "content_filter":
             raise TargetFailed(Code.REFUSED, "refused by the model or its content filter", usage=self.usage)
-        if not self._spoke and not self._calls:
+        if not self._spoke and not self._calls and not (begun and reason == "stop"):
             why = "max_tokens was used up before the first word" if reason == "length" else "the answer holds nothing"
             raise TargetFailed(Code.EMPTY, why, usage=self.usage)
         return Finish(finish_reason=reason, usage=self.usage, model=self._model)

@@ -51,7 +51,12 @@ class Finish:
     model: str = ""
 
 
-TargetEvent = TextDelta | ToolCallDelta | Finish
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The target works and has nothing to show yet: it thinks, or says that it is alive. Never shown to a caller."""
+
+
+TargetEvent = TextDelta | ToolCallDelta | Progress | Finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,11 @@ class TargetInfo:
     supports: frozenset[Need] = frozenset()
     context_window: int | None = None
     """Tokens of prompt and answer together; None: unknown, nothing is refused beforehand."""
+    continues: bool = False
+    """Where the last message is the assistant's, its text is the beginning of the answer: the target says only what
+    follows, or refuses with `invalid` or `unsupported`."""
+    idempotent: bool = False
+    """It takes `Request.idempotency_key`."""
 
 
 class Target(Protocol):
@@ -74,7 +84,7 @@ class Target(Protocol):
     info: TargetInfo
 
     def stream(self, request: Request, *, stream: bool) -> AsyncIterator[TargetEvent]:
-        """Answer `request`: deltas, then one `Finish`. Raise `TargetFailed`, nothing else.
+        """Answer `request`: deltas, perhaps `Progress` between them, then one `Finish`. Raise `TargetFailed`, nothing else.
 
         `stream=False` says that nobody waits for the first token: the adapter may then answer in one piece.
         Closing the iterator (or cancelling the task) must stop the work and free what it holds.

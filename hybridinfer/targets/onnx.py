@@ -21,7 +21,7 @@ from ..edge.threads import default_threads
 from ..edge.toolcalls import Call, ToolCallParser, opening
 from ..edge.vocabulary import Vocabulary
 from ..errors import ConfigurationError, ModelError
-from ..policy.model import Block, zone_of
+from ..policy.model import Block, continues, zone_of
 from ..receipt import Code
 from ..types import Message, Opaque, Request, Text, TextDelta, ToolCallDelta, Usage
 from .base import Finish, TargetEvent, TargetFailed, TargetInfo
@@ -77,6 +77,7 @@ class OnnxTarget:
             region=block.region,
             supports=frozenset({"tools"}) if tools else frozenset(),
             context_window=min(window for window in windows if window),
+            continues=continues(block),
         )
 
     async def stream(self, request: Request, *, stream: bool) -> AsyncIterator[TargetEvent]:  # noqa: ARG002 - pieces cost nothing here

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from ..dialects.openai import TokensField, render_request
 from ..errors import ConfigurationError
 from .openai_answers import OpenAIReader
-from .vendor import VendorTarget
+from .vendor import VendorTarget, begins_answer
 
 if TYPE_CHECKING:
     import httpx2
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from .vendor import Session
 
 
+_GO_ON = {"continue_final_message": True, "add_generation_prompt": False}
+"""vLLM's and SGLang's words for: the last message is the beginning of the answer. llama.cpp goes on by itself."""
+
+
 class OpenAITarget(VendorTarget):
     """A target that speaks `POST /chat/completions`."""
 
@@ -34,6 +38,7 @@ class OpenAITarget(VendorTarget):
     key_variable = "OPENAI_API_KEY"
     default_url = "https://api.openai.com/v1"
     path = "/chat/completions"
+    idempotent = True
     known_options = VendorTarget.known_options | {"max_tokens_field"}
 
     def __init__(self, block: TargetBlock, context: TargetContext) -> None:
@@ -49,7 +54,7 @@ class OpenAITarget(VendorTarget):
 
     def _body(self, request: Request, *, stream: bool, session: Session) -> dict[str, Any]:
         del session
-        return render_request(
+        body = render_request(
             request,
             model=self._block.model,
             max_tokens=request.max_tokens or self._block.max_tokens,
@@ -57,6 +62,9 @@ class OpenAITarget(VendorTarget):
             tokens_field=self._tokens_field,
             top_k=not self._own,
         )
+        if self.info.continues and begins_answer(request):
+            body |= _GO_ON
+        return body
 
     def _reader(self) -> OpenAIReader:
         return OpenAIReader()

@@ -94,8 +94,8 @@ class OpenAIReader:
         name = function["name"]
         return ToolCallDelta(index=index, arguments=arguments, id=call.get("id") or f"call_{index}", name=name)
 
-    def finish(self) -> Finish:
-        """The last event, or why there is none."""
+    def finish(self, *, begun: bool = False) -> Finish:
+        """The last event, or why there is none. `begun`: there may have been nothing to add."""
         if self._finish is None:
             raise TargetFailed(Code.INTERRUPTED, "the answer ended without its finish_reason", usage=self.usage)
         reason = _FINISH.get(self._finish)
@@ -103,7 +103,7 @@ class OpenAIReader:
             raise TargetFailed(Code.INTERRUPTED, "the answer ended for an unknown reason", usage=self.usage)
         if self._refused or reason == "content_filter":
             raise TargetFailed(Code.REFUSED, "refused by the model or its content filter", usage=self.usage)
-        if not self._spoke and not self._calls:
+        if not self._spoke and not self._calls and not (begun and reason == "stop"):
             why = "max_tokens was used up before the first word" if reason == "length" else "the answer holds nothing"
             raise TargetFailed(Code.EMPTY, why, usage=self.usage)
         if self._calls and reason == "stop":  # so OpenAI says it where one tool was demanded

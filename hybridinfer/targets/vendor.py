@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
 
 from ..dialects import Untranslatable
 from ..errors import ConfigurationError
-from ..policy.model import zone_of
+from ..policy.model import continues, zone_of
 from ..receipt import Code, Need
 from . import failures, http
-from .base import Finish, TargetEvent, TargetFailed, TargetInfo
+from .base import Finish, Progress, TargetEvent, TargetFailed, TargetInfo
 from .sse import SseDecoder
 
 if TYPE_CHECKING:
@@ -81,8 +81,11 @@ class Reader(Protocol):
         """The events of an answer in one piece."""
         ...
 
-    def finish(self) -> Finish:
-        """The last event. Raises `TargetFailed` where the answer is incomplete, empty or refused."""
+    def finish(self, *, begun: bool = False) -> Finish:
+        """The last event. Raises `TargetFailed` where the answer is incomplete, empty or refused.
+
+        `begun`: its beginning stood in the request, so there may have been nothing to add.
+        """
         ...
 
     @property
@@ -115,6 +118,8 @@ class VendorTarget(ABC):
     key_variable: ClassVar[str]
     default_url: ClassVar[str]
     path: ClassVar[str]
+    idempotent: ClassVar[bool] = False
+    """The API takes an Idempotency-Key."""
     known_options: ClassVar[frozenset[str]] = frozenset({"supports", "drop", "extra_body"})
 
     def __init__(self, block: TargetBlock, context: TargetContext) -> None:
@@ -131,6 +136,8 @@ class VendorTarget(ABC):
             region=block.region,
             supports=self._supports,
             context_window=block.context_window,
+            continues=continues(block),
+            idempotent=self.idempotent,
         )
 
     @abstractmethod
@@ -197,18 +204,22 @@ class VendorTarget(ABC):
             if "event-stream" in kind or (stream and "json" not in kind):
                 decoder = SseDecoder(limit=_MOST_EVENT_BYTES)
                 async for piece in pieces:
+                    silent = True
                     for data in decoder.feed(piece):
                         for event in reader.feed(data):
+                            silent = False
                             yield event
                     if reader.done:
                         break
+                    if silent:  # it thinks, or a comment keeps the connection alive
+                        yield Progress()
                 for data in decoder.flush():
                     for event in reader.feed(data):
                         yield event
             else:
                 for event in reader.whole(json.loads(await _all(pieces))):
                     yield event
-            finish = reader.finish()
+            finish = reader.finish(begun=begins_answer(request))
             if reader.done:
                 await _drain(pieces, session.transport_errors)
         except failures.Reported as reported:
@@ -280,8 +291,10 @@ class VendorTarget(ABC):
                 raise TargetFailed(Code.INVALID, f"extra_headers may not set {name.lower()}", retry=False)
         headers = session.headers
         try:
-            if request.extra_headers:
+            if request.extra_headers or request.idempotency_key is not None:
                 headers = headers.copy()
+                if request.idempotency_key is not None:
+                    headers["Idempotency-Key"] = request.idempotency_key
                 headers.update(request.extra_headers)
             message: httpx2.Request = session.library.Request(
                 "POST", session.url, headers=headers, content=content, extensions={"timeout": session.timeout}
@@ -317,6 +330,11 @@ class VendorTarget(ABC):
             return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         except UnicodeEncodeError:  # half a surrogate pair, as JavaScript front ends cut text
             return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+
+
+def begins_answer(request: Request) -> bool:
+    """Whether the answer's beginning stands in the request."""
+    return request.messages[-1].role == "assistant"
 
 
 def _pieces(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
