@@ -1,4 +1,4 @@
-"""One answer, token by token: prefill, sample, release text, stop."""
+"""One answer, token by token: sample, release text, stop."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Literal
 
 from ..receipt import Code
 from ..types import TokenLogprob
+from .loops import LoopWatch
 from .sampling import Sampler, Sampling, sureness
 from .text import TextStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from .session import Sequence, Stop
+    from .constraint import Constraint
+    from .session import Logits, Sequence, Stop
     from .tokenizer import Tokenizer
 
 
@@ -37,6 +39,12 @@ class Prompt:
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     logprobs: bool = False
+    constraint: Callable[[Tokenizer], Constraint] | None = None
+    """Makes what the answer must keep to; called once, before the prompt is run."""
+    loop: int = 0
+    """After so many tokens that only repeat a cycle the answer is given up as `invalid_output`; 0: never."""
+    scope: str | None = None
+    """Who may share the keys and values of this prompt's beginning; None: nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,51 +62,106 @@ class Done:
     reason: Literal["stop", "length"]
     input_tokens: int
     output_tokens: int
+    cached_tokens: int = 0
+    """Those of `input_tokens` whose keys and values were there already."""
+
+
+class Writer:
+    """An answer under way: takes the model's logits, gives text. Where the logits come from is not its matter."""
+
+    def __init__(self, prompt: Prompt, tokenizer: Tokenizer) -> None:
+        """Raises `GenerationFailed(CONTEXT_TOO_LONG)` where the prompt leaves no room for an answer."""
+        room = prompt.context - len(prompt.tokens)
+        if room < 1:
+            raise GenerationFailed(
+                Code.CONTEXT_TOO_LONG, f"the prompt has {len(prompt.tokens)} tokens and the window {prompt.context}"
+            )
+        self.prompt = prompt
+        self.budget = min(prompt.max_tokens, room)
+        self.token = 0
+        """The last one chosen: to be run next."""
+        self.over = False
+        self._tokenizer = tokenizer
+        self._sampler, self._text, self._log = Sampler(prompt.sampling), TextStream(prompt.stop), _Log()
+        self._constraint = prompt.constraint(tokenizer) if prompt.constraint else None
+        self._loops = LoopWatch(prompt.loop)
+        self._count = 0
+
+    @property
+    def positions(self) -> int:
+        """What prompt and answer take at most, in tokens."""
+        return len(self.prompt.tokens) + self.budget
+
+    @property
+    def left(self) -> int:
+        """Tokens that may still come."""
+        return self.budget - self._count
+
+    def take(self, logits: Logits) -> Iterator[Piece | Done]:
+        """Choose the next token from `logits` [vocabulary], which may be changed; `Done` comes last of all.
+
+        Exhaust it before the next call. Raises `GenerationFailed` where the numbers broke, the answer goes in
+        circles, or the constraint allows nothing.
+        """
+        if self._count < self.budget:
+            yield from self._next(logits)
+        if self.over or self._count >= self.budget:
+            yield from self._finish()
+
+    def _next(self, logits: Logits) -> Iterator[Piece]:
+        raw = logits
+        if self._constraint is not None:
+            raw = logits.copy() if self.prompt.logprobs else logits
+            self._constraint.mask(logits)
+        token = self.token = self._sampler.choose(logits)
+        chosen = float(logits[token])
+        if math.isnan(chosen):
+            raise GenerationFailed(Code.UNAVAILABLE, "the model's numbers broke (NaN); verify the model")
+        if chosen == -math.inf:
+            raise GenerationFailed(Code.INVALID_OUTPUT, "nothing may follow in the demanded format")
+        self._count += 1
+        if token in self._tokenizer.end_ids:
+            self.over = True
+            return
+        if self._loops.looping(token):
+            raise GenerationFailed(Code.INVALID_OUTPUT, f"the answer repeats itself for {self.prompt.loop} tokens")
+        spelling = self._tokenizer.spelling(token)
+        start = self._text.decoded
+        certain = self._text.push(spelling)
+        if self.prompt.logprobs:
+            logprob, entropy = sureness(raw, token)
+            entry = TokenLogprob(token=spelling.decode("utf-8", "replace"), logprob=logprob, entropy=entropy)
+            self._log.add(start, entry)
+        if certain:
+            yield Piece(text=certain, logprobs=self._log.until(self._text.released))
+        if self._constraint is not None:
+            self._constraint.accept(token)
+        self.over = self._text.stopped or (self._constraint is not None and self._constraint.done)
+
+    def _finish(self) -> Iterator[Piece | Done]:
+        reason: Literal["stop", "length"] = "stop" if self.over else "length"
+        self.over = True
+        rest = self._text.finish()
+        last = self._log.until(self._text.released if self._text.stopped else math.inf)
+        if rest or last:
+            yield Piece(text=rest, logprobs=last)
+        yield Done(reason=reason, input_tokens=len(self.prompt.tokens), output_tokens=self._count)
 
 
 def generate(prompt: Prompt, sequence: Sequence, tokenizer: Tokenizer, stop: Stop) -> Iterator[Piece | Done]:
-    """Continue `prompt`; the last item is `Done`.
+    """Continue `prompt` alone in `sequence`; the last item is `Done`. What batches give must equal this.
 
-    Raises `GenerationFailed(CONTEXT_TOO_LONG)` before any work where the prompt leaves no room for an answer,
-    `Stopped` within a token of `stop`, and `ModelError` where the runtime fails.
+    Raises `GenerationFailed` as `Writer` does, `Stopped` within a token of `stop`, and `ModelError` where the
+    runtime fails.
     """
-    room = prompt.context - len(prompt.tokens)
-    if room < 1:
-        raise GenerationFailed(
-            Code.CONTEXT_TOO_LONG, f"the prompt has {len(prompt.tokens)} tokens and the window {prompt.context}"
-        )
-    budget = min(prompt.max_tokens, room)
-    sequence.reserve(len(prompt.tokens) + budget)
-    sampler, text, log = Sampler(prompt.sampling), TextStream(prompt.stop), _Log()
+    writer = Writer(prompt, tokenizer)
+    sequence.reserve(writer.positions)
     logits = sequence.feed(prompt.tokens, stop)
-    reason: Literal["stop", "length"] = "length"
-    count = 0
-    while count < budget:
-        token = sampler.choose(logits)
-        if math.isnan(float(logits[token])):
-            raise GenerationFailed(Code.UNAVAILABLE, "the model's numbers broke (NaN); verify the model")
-        count += 1
-        if token in tokenizer.end_ids:
-            reason = "stop"
-            break
-        spelling = tokenizer.spelling(token)
-        start = text.decoded
-        certain = text.push(spelling)
-        if prompt.logprobs:
-            logprob, entropy = sureness(logits, token)
-            log.add(start, TokenLogprob(token=spelling.decode("utf-8", "replace"), logprob=logprob, entropy=entropy))
-        if certain:
-            yield Piece(text=certain, logprobs=log.until(text.released))
-        if text.stopped:
-            reason = "stop"
-            break
-        if count < budget:
-            logits = sequence.feed((token,), stop)
-    rest = text.finish()
-    last = log.until(text.released if text.stopped else math.inf)
-    if rest or last:
-        yield Piece(text=rest, logprobs=last)
-    yield Done(reason=reason, input_tokens=len(prompt.tokens), output_tokens=count)
+    while True:
+        yield from writer.take(logits)
+        if writer.over:
+            return
+        logits = sequence.feed((writer.token,), stop)
 
 
 class _Log:
