@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .budget.ledger import MemoryLedger, open_ledger
+from .budget.ledger import MemoryLedger, books_behind, open_ledger
 from .budget.prices import PriceBook
 from .commands import Runtime
 from .driver import Equipment
@@ -89,13 +89,15 @@ class Assembler:
             new_id=self.new_id,
             window_budgets=any(budget.per != "request" for budget in policy.budgets),
         )
+        ledger = self._ledger(policy, before)
         equipment = Equipment(
             runtime=runtime,
             targets={name: Guarded(target, policy) for name, target in built.items()},
             signals=signals.build(policy, self.signals),
             asks_standing=bool(self.signals) or signals.may_depend_on_money(policy),
             quick_signals=not self.signals and signals.all_built_in(policy),
-            ledger=self._ledger(policy, before),
+            ledger=ledger,
+            books_behind=books_behind(ledger),
             sleep=self.sleep,
             hooks=tuple(self.hooks),
         )

@@ -72,6 +72,8 @@ class Equipment:
     ledger: Ledger
     sleep: Callable[[float], Awaitable[None]]
     hooks: Sequence[Hook] = ()
+    books_behind: bool = False
+    """The ledger's `settle` and `release` never wait (see `budget.book.books_behind`)."""
     bookings: set[asyncio.Future[None]] = field(default_factory=set[asyncio.Future[None]])
     """Entries in the ledger that no request waits for any more."""
 
@@ -203,6 +205,12 @@ class Drive:
 
     async def _booked(self, booking: Awaitable[None], seconds: float) -> None:
         """Wait for it, but not for long: whoever goes away or has waited enough leaves it to finish behind them."""
+        if self._with.books_behind:  # it only queues, so there is nothing to wait for, and no task to pay for
+            try:
+                await booking
+            except Exception as error:  # noqa: BLE001 - as below: the answer is not lost for it
+                logger.error("a booking failed and will expire as spent (%s)", type(error).__name__)  # noqa: TRY400
+            return
         entry = asyncio.ensure_future(booking)
         self._with.bookings.add(entry)
         entry.add_done_callback(self._entered)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ..types import Standing
-from .book import Ledger, LedgerDown, OverBudget, Reservation
+from .book import Ledger, LedgerDown, OverBudget, Reservation, books_behind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +36,7 @@ class Allowance:
 
     def __init__(self, ledger: Ledger, usd: Decimal) -> None:
         self._ledger = ledger
+        self.behind = books_behind(ledger)
         self._limit = usd
         self._open: dict[str, Decimal] = {}
         self._spent: deque[tuple[Reservation, Decimal, bool]] = deque()

@@ -84,6 +84,11 @@ class Ledger(Protocol):
         ...
 
 
+def books_behind(ledger: Ledger) -> bool:
+    """Whether `settle` and `release` only queue and never wait, which a ledger tells by an attribute `behind`."""
+    return bool(getattr(ledger, "behind", False))
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """A reservation as a store sees it; all amounts in nano-dollars."""
@@ -145,6 +150,8 @@ class Book:
         self._clock = clock
         longest = max(policy.resilience.deadline, *(block.timeout for block in policy.targets.values()))
         self._patience = int(max(_SHORTEST_HOLD, 2 * longest))
+        self.behind = bool(getattr(store, "behind", False))
+        """Bookings never wait: see `books_behind`."""
 
     async def standing(self, tags: Mapping[str, str]) -> Standing:
         """The budget that presses most (see `Account.pressure`); `known=False` where the store cannot be reached."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigurationError
 from ..types import Standing
 from .allowance import Allowance, allowed
-from .book import Ledger, LedgerDown, OverBudget, Reservation
+from .book import Ledger, LedgerDown, OverBudget, Reservation, books_behind
 from .ledger_memory import MemoryLedger
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "NullLedger",
     "OverBudget",
     "Reservation",
+    "books_behind",
     "default_path",
     "open_ledger",
     "open_log",
@@ -46,6 +47,8 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]+):", re.ASCII)  # two letters at least, so
 
 class NullLedger:
     """The ledger of a policy without window budgets: grants everything, writes nothing."""
+
+    behind = True
 
     async def standing(self, tags: Mapping[str, str]) -> Standing:  # noqa: ARG002 - the protocol's signature
         """Nothing is limited, so nothing is used."""

@@ -21,6 +21,8 @@ _Bucket = tuple[str, int]
 class MemoryStore:
     """Accounts in dictionaries, behind one lock."""
 
+    behind = True
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._booked: defaultdict[_Bucket, int] = defaultdict(int)

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .book import Book, Hold, LedgerDown, Refusal
-from .sqlite_writer import Work, leave, use_wal, writer_for
+from .sqlite_file import use_wal
+from .sqlite_writer import leave, writer_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..policy.model import Policy
+    from .sqlite_file import Work
     from .sqlite_writer import Writer
     from .windows import Account
 
@@ -61,6 +63,8 @@ _SWEEP = 60  # seconds between two sweeps
 
 class SqliteStore:
     """Accounts in one SQLite file (WAL). Every change is one atomic transaction; amounts are whole nano-dollars."""
+
+    behind = True
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser().absolute()

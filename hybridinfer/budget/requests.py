@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from .book import LedgerDown
 from .ledger_sqlite import prepare
 from .money import from_nano, to_nano
-from .sqlite_writer import Work, leave, writer_for
+from .sqlite_writer import leave, writer_for
 
 if TYPE_CHECKING:
     from ..receipt import Receipt
+    from .sqlite_file import Work
     from .sqlite_writer import Writer
 
 _KEPT = 400 * 86_400.0

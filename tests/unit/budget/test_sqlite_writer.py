@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hybridinfer.budget import sqlite_writer
+from hybridinfer.budget import sqlite_file, sqlite_writer
 from hybridinfer.budget.book import LedgerDown, OverBudget, Reservation
 from hybridinfer.budget.contract import DAY, Clock, policy_with
 from hybridinfer.budget.ledger_sqlite import SqliteLedger
@@ -129,7 +129,7 @@ def test_a_file_that_is_no_ledger_is_refused(path: Path, spoil: Any, message: st
 @pytest.mark.anyio
 async def test_a_locked_file_is_down_until_it_is_free(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program's lock is waited for, then named; when it is gone, the ledger goes on by itself."""
-    monkeypatch.setattr(sqlite_writer, "_BUSY", 0.01)
+    monkeypatch.setattr(sqlite_file, "_BUSY", 0.01)
     await once(path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -148,7 +148,7 @@ async def test_a_settlement_waits_for_a_locked_file(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What was spent during an outage is booked when it is over; until then a warning tells of it."""
-    monkeypatch.setattr(sqlite_writer, "_BUSY", 0.01)
+    monkeypatch.setattr(sqlite_file, "_BUSY", 0.01)
     ledger = SqliteLedger(POLICY, path)
     one = await reserve(ledger)
     await ledger.aclose()
