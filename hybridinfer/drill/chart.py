@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BUCKETS = 60
 _WIDE, _LEFT = 960, 58
 _RUNGS = 4
+_MOST_TICKS = 5
 _NOBODY, _CANNED = "nobody", "canned"
 
 
@@ -68,7 +69,7 @@ def bars(course: Course, behind: str) -> str:
 
 
 def band(course: Course, behind: str) -> str:
-    """Median and 95th percentile of the time to the end, on a scale of powers of ten."""
+    """Median and 95th percentile of the time to the end, on a logarithmic scale of 1, 2, 5, 10."""
     high = 110
     rows = [
         (number, percentile(seconds, 0.5), percentile(seconds, 0.95))
@@ -77,11 +78,11 @@ def band(course: Course, behind: str) -> str:
     ]
     if not rows:
         return _frame(course, high, behind, [], 1)
-    low = floor(log10(min(median for _, median, _ in rows)))
-    top = max(ceil(log10(max(p95 for *_, p95 in rows))), low + 1)
+    low = _round(min(median for _, median, _ in rows), down=True)
+    top = max(_round(max(p95 for *_, p95 in rows)), low + 1)
 
     def y(seconds: float) -> float:
-        return high - (log10(seconds) - low) / (top - low) * high
+        return high - (log10(seconds) - log10(_tick(low))) / (log10(_tick(top)) - log10(_tick(low))) * high
 
     def x(number: int) -> float:
         return _LEFT + (number + 0.5) * (_WIDE - _LEFT) / BUCKETS
@@ -93,8 +94,22 @@ def band(course: Course, behind: str) -> str:
         f'<polygon points="{upper} {lower}" fill="var(--r1)" opacity="0.28"/>'
         f'<polyline points="{middle}" fill="none" stroke="var(--r1)" stroke-width="1.8"/>'
     )
-    ticks = [(power - low, f"{10.0**power:g} s") for power in range(low, top + 1)]
-    return _frame(course, high, behind + shapes, ticks, top - low)
+    step = ceil((top - low) / _MOST_TICKS)
+    ticks = [((high - y(_tick(number))) / high, f"{_tick(number):g} s") for number in range(low, top + 1, step)]
+    return _frame(course, high, behind + shapes, ticks, 1)
+
+
+def _tick(number: int) -> float:
+    """The series ... 0.5, 1, 2, 5, 10 ...; number 0 is 1."""
+    return (1, 2, 5)[number % 3] * 10.0 ** (number // 3)
+
+
+def _round(value: float, *, down: bool = False) -> int:
+    """The number of the nearest member of that series that is not below `value` (or, `down`, not above it)."""
+    number = 3 * floor(log10(value))
+    while _tick(number + 1) <= value:
+        number += 1
+    return number if down or _tick(number) >= value else number + 1
 
 
 def strips(course: Course) -> str:
@@ -114,7 +129,7 @@ def strips(course: Course) -> str:
                 f'<rect x="{x:.1f}" y="{y + 3}" width="{max(end - x, 1):.1f}" height="{row - 7}" rx="2" '
                 f'fill="var(--{colors[state]})"><title>{escape(name)}: {state}</title></rect>'
             )
-    return _svg(len(names) * row + 4, "".join(shapes))
+    return _svg(len(names) * row + 20, "".join([*shapes, *_hours(course, len(names) * row)]))
 
 
 def spend(course: Course, behind: str) -> str:
@@ -161,13 +176,18 @@ def _frame(course: Course, high: int, shapes: str, ticks: Iterable[tuple[float, 
         f'text-anchor="end">{escape(word)}</text>'
         for value, word in ticks
     ]
-    marks += [
-        f'<text x="{_x(course, at):.1f}" y="{high + 15}" text-anchor="{_anchor(at, course)}">{_time(at)}</text>'
-        for at in _times(course.scenario.duration)
-    ]
+    marks += _hours(course, high)
     # What is shaded ends with the plot, not with its labels.
     plot = f'<svg x="0" y="0" width="{_WIDE}" height="{high}" overflow="visible">{shapes}</svg>'
     return _svg(high + 20, "".join(marks) + plot, above=14)
+
+
+def _hours(course: Course, high: float) -> list[str]:
+    """The time, below a plot that is so high."""
+    return [
+        f'<text x="{_x(course, at):.1f}" y="{high + 15}" text-anchor="{_anchor(at, course)}">{_time(at)}</text>'
+        for at in _times(course.scenario.duration)
+    ]
 
 
 def _anchor(at: float, course: Course) -> str:
@@ -194,4 +214,4 @@ def _short(name: str) -> str:
 
 def _svg(high: float, inside: str, *, above: int = 0) -> str:
     box = f"0 {-above} {_WIDE} {high + above:g}"
-    return f'<svg viewBox="{box}" role="img">{inside}</svg>'
+    return f'<div class="plot"><svg viewBox="{box}" role="img">{inside}</svg></div>'

@@ -36,7 +36,8 @@ td,th{text-align:left;padding:4px 14px 4px 0;border-bottom:1px solid var(--line)
 th{color:var(--dim);font-weight:500}td.ok{color:var(--good)}td.no{color:var(--bad);font-weight:600}
 .facts{display:flex;flex-wrap:wrap;gap:10px;margin:14px 0}.fact{background:var(--card);border-radius:8px;
 padding:7px 14px;min-width:112px}.fact b{display:block;font-size:18px}.fact span{color:var(--dim);font-size:12px}
-svg{display:block;width:100%;height:auto;overflow:visible}svg text{fill:var(--dim);font-size:11px}
+.plot{overflow-x:auto;padding-top:2px}svg{display:block;width:100%;min-width:620px;height:auto}
+.plot svg svg{min-width:0;overflow:visible}svg text{fill:var(--dim);font-size:11px}
 .key{font-size:12px;color:var(--dim);display:flex;flex-wrap:wrap;gap:4px 14px;margin:2px 0 6px}
 .key i{display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:5px}
 details{margin:4px 0 10px;font-size:13px}summary{cursor:pointer}li{margin:2px 0;overflow-wrap:anywhere}
@@ -66,8 +67,8 @@ def page(drills: Sequence[Drill]) -> str:
 
 def _where(drills: Sequence[Drill]) -> str:
     policies = sorted({f"policy {drill.course.policy.name} ({drill.course.digest})" for drill in drills})
-    how = {"simulated": "on a virtual clock", "emulator": "over real HTTP to this machine"}
-    return f"{', '.join(policies)}, {' and '.join(sorted({how[drill.course.against] for drill in drills}))}"
+    how = sorted({_HOW.get(drill.course.against, drill.course.against) for drill in drills})
+    return f"{', '.join(policies)}, {' and '.join(how)}"
 
 
 def _contents(drills: Sequence[Drill]) -> Iterator[str]:
@@ -79,6 +80,11 @@ def _contents(drills: Sequence[Drill]) -> Iterator[str]:
         yield f"<nav>{''.join(links)}</nav>"
 
 
+_HOW = {
+    "simulated": "on a virtual clock",
+    "emulator": "over real HTTP to this machine",
+    "live": "with faults before the real targets",
+}
 _RED = ' style="color:var(--bad)"'
 
 
@@ -140,11 +146,10 @@ def _receipts(drill: Drill) -> Iterator[str]:
     blamed = [verdict for verdict in drill.verdicts if verdict.culprits]
     if blamed:
         yield "<h3>Requests that speak against a failed expectation</h3>"
-    for number, verdict in enumerate(blamed):
+    for verdict in blamed:
         items = "".join(f"<li>{escape(line(one))}</li>" for one in verdict.culprits)
-        wide = " open" if number == 0 else ""
         about = f"{verdict.key}: wanted {verdict.wanted}, measured {verdict.measured}"
-        yield f"<details{wide}><summary>{escape(about)}</summary><ol>{items}</ol></details>"
+        yield f"<details open><summary>{escape(about)}</summary><ol>{items}</ol></details>"
 
 
 def _coverages(drills: Sequence[Drill]) -> Iterator[str]:

@@ -74,9 +74,7 @@ def line(one: Served) -> str:
     receipt = one.receipt
     tried = ", ".join(f"{attempt.target} {attempt.code}" for attempt in receipt.attempts) or "nothing tried"
     end = f"answered by {receipt.target}" if one.answered else one.error
-    return (
-        f"at {one.at:.1f} s {one.ask} ({receipt.id}): {tried}; {end} after {one.seconds:.2f} s, ${receipt.cost_usd:f}"
-    )
+    return f"at {one.at:.1f} s {one.ask} ({receipt.id}): {tried}; {end} after {one.seconds:.2f} s, ${receipt.cost_usd.normalize():f}"
 
 
 def picture(drill: Drill) -> dict[str, Any]:
