@@ -1,10 +1,14 @@
 """Leak bench over whole routers: canaries in every field, every fault, every path; what reached a sink, a log, a file.
 
-    python -m benchmarks.leak_paths [--every 1]
+    python -m benchmarks.leak_paths [--every 1] [--processes 2]
 
-Each request goes through a real router with retries, hedging, fallbacks, a window budget in SQLite and all logs on, to
-two clouds that write down all they are given and then fail in one of the ways of `FAULTS`. `--every N` takes each N-th
-combination. Exit code 1 when a single trace of a canary is found where it must not be.
+Each request goes through a real router with retries, a window budget in SQLite and all logs on, to clouds that look
+through all they are given and then fail in one of the ways of `FAULTS`. The shapes of `SHAPES` bring in hedging, open
+circuit breakers with their probes, second opinions and judges. Requests run side by side, as in a server: a leak from
+one into another would be seen too. `--every N` takes each N-th combination.
+
+A trace is a canary in any of the forms of `leak.traces`. Exit code 1 when there is one where it must not be, or when a
+control fails: canaries must be seen where they may be, at the target on this machine and in the answers.
 """
 
 from __future__ import annotations
@@ -15,44 +19,137 @@ import json
 import logging
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.leak import CANARIES, requests, traces
 from hybridinfer import AsyncRouter, Router
 from hybridinfer.budget.ledger import open_ledger
 from hybridinfer.errors import HybridinferError
 from hybridinfer.policy.load import load
-from hybridinfer.receipt import Code, Receipt, Zone
+from hybridinfer.receipt import Code, OnInterrupt, Receipt, Zone
 from hybridinfer.targets.base import Finish, TargetEvent, TargetFailed, TargetInfo
 from hybridinfer.types import Request, TextDelta
 
-FAULTS = (None, "cut", *(code for code in Code if code not in (Code.OK, Code.TRUNCATED, Code.CANCELLED)))
+FAULTS = (None, "cut", *(code for code in Code if code not in (Code.OK, Code.TRUNCATED, Code.CANCELLED, Code.UNSURE)))
 """How a cloud ends a call after it has read the request: well, cut short, or with a code."""
 
-PATHS = tuple(product(("never", "masked"), ("async", "sync"), ("complete", "stream"), ("error", "restart", "buffer")))
-"""(boundary, face, method, on_interrupt)."""
+SHAPES: dict[str, list[Any]] = {
+    "hedged": ["first", "second", "here", "sorry"],
+    "probed": ["first", "second", "here", "sorry"],
+    "checked": [{"target": "first", "accept": {"agree_with": "second"}}, "here", "sorry"],
+    "judged": [{"agree": ["first", "second"], "judge": "model", "by": "third", "else": "here"}, "sorry"],
+}
+"""What `use` may say. `hedged` also retries; `probed` has a circuit breaker that opens at once and probes at once."""
+
+ROUTERS = tuple(product(("never", "masked"), ("async", "sync"), SHAPES))
+"""(boundary, face, shape)."""
+WAYS = tuple(product(("complete", "stream"), get_args(OnInterrupt)))
+"""(method, on_interrupt)."""
+PATHS = tuple(product(ROUTERS, WAYS))
+AT_ONCE = 32
+"""Requests under way at a time."""
 
 
-class FaultyCloud:
-    """Writes down all it is given, says a word, fails as told."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One request of the bench."""
 
-    def __init__(self, name: str, fault: Code | str | None, *, zone: Zone = "cloud") -> None:
+    kind: str
+    canary: str
+    place: int
+    fault: Code | str | None
+    method: str
+    on_interrupt: str
+
+    def __str__(self) -> str:
+        where, _ = list(requests(self.canary))[self.place]
+        return f"{self.kind} in {where}, {self.method}, on_interrupt {self.on_interrupt}, fault {self.fault}"
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        """The messages and options for a router."""
+        _, request = list(requests(self.canary))[self.place]
+        given = {
+            "tools": request.tools,
+            "metadata": request.metadata,
+            "user": request.user,
+            "extra_headers": request.extra_headers,
+            "stop": request.stop,
+        }
+        return request.messages, {name: value for name, value in given.items() if value} | {
+            "on_interrupt": self.on_interrupt
+        }
+
+
+_CASE: ContextVar[Case | None] = ContextVar("case", default=None)
+"""The request for which code runs: tasks and threads inherit it."""
+
+
+@dataclass(slots=True)
+class Found:
+    """The count of all runs."""
+
+    requests: int = 0
+    sent: int = 0
+    """Calls that a cloud saw."""
+    seen_here: int = 0
+    """Calls in which a canary reached the target on this machine: the control that traces are found at all."""
+    restored: int = 0
+    """Answers of clouds in which a masked canary came back: the control that masking restores."""
+    lines: int = 0
+    """Log lines, receipts and errors looked through."""
+    ends: Counter[str] = field(default_factory=Counter)
+    """How the calls at clouds were told to end."""
+    leaks: list[str] = field(default_factory=list)
+
+    def add(self, other: Found) -> None:
+        """Take in another router's count."""
+        self.requests += other.requests
+        self.sent += other.sent
+        self.seen_here += other.seen_here
+        self.restored += other.restored
+        self.lines += other.lines
+        self.ends += other.ends
+        self.leaks += other.leaks
+
+    def look(self, text: str, where: str) -> None:
+        """Note every trace of the present case's canary in `text`, and of any other's."""
+        case = _CASE.get()
+        found = {trace for canary in CANARIES.values() if case is None for trace in traces(canary, text)}
+        if case is not None:
+            found.update(traces(case.canary, text))
+            found.update("another request's" for canary in CANARIES.values() if canary in text)
+        self.leaks += (f"{case}: {trace} {where}" for trace in found)
+
+
+class Cloud:
+    """Looks through all it is given, repeats the beginning, and ends as the case says."""
+
+    def __init__(self, name: str, found: Found, *, boundary: str, zone: Zone = "cloud") -> None:
         needs = frozenset({"tools", "vision", "files", "json"})
-        self.info = TargetInfo(name=name, kind="own", zone=zone, supports=needs)  # type: ignore[arg-type]
-        self.fault = fault
-        self.seen: list[str] = []
+        self.info = TargetInfo(name=name, kind="own", zone=zone, supports=needs, continues=True)  # type: ignore[arg-type]
+        self._found = found
+        self._never = boundary == "never"
 
     async def stream(self, request: Request, *, stream: bool) -> AsyncIterator[TargetEvent]:
-        """Record, then do as the fault says."""
-        self.seen.append(f"{request} {stream}")
-        if isinstance(self.fault, Code):
-            raise TargetFailed(self.fault, "drill")
-        yield TextDelta(text=request.messages[0].text[:20])
-        if self.fault is None:
+        """Look, then do as the fault says."""
+        case, seen = _CASE.get(), f"{request} {stream}"
+        fault: Code | str | None = case.fault if case is not None else None
+        self._found.sent += 1
+        self._found.ends[str(fault)] += 1
+        if self._never:
+            self._found.leaks.append(f"{case}: reached {self.info.name}")
+        self._found.look(seen, f"at {self.info.name}")
+        if isinstance(fault, Code):
+            raise TargetFailed(fault, "drill")
+        yield TextDelta(text=request.messages[0].text[:60] or "Well.")
+        if fault is None:
             yield Finish(finish_reason="stop")
 
     def count_tokens(self, request: Request) -> int:
@@ -66,194 +163,201 @@ class FaultyCloud:
         """Nothing to free."""
 
 
-@dataclass(slots=True)
-class Found:
-    """The count of all runs."""
+class Here(Cloud):
+    """The target on this machine: it may see everything, and fails, so that the next rung is tried too."""
 
-    requests: int = 0
-    sent: int = 0
-    seen_here: int = 0
-    """Requests whose canary did reach the target on this machine: the control that traces are found at all."""
-    leaks: list[str] = field(default_factory=list)
+    async def stream(self, request: Request, *, stream: bool) -> AsyncIterator[TargetEvent]:
+        """Count what it sees, then fail."""
+        case = _CASE.get()
+        self._found.seen_here += case is not None and bool(traces(case.canary, f"{request} {stream}"))
+        nothing: tuple[TargetEvent, ...] = ()
+        for event in nothing:
+            yield event
+        raise TargetFailed(Code.UNAVAILABLE, "drill")
 
 
-@dataclass(slots=True)
 class Watch(logging.Handler):
-    """Keeps every log line and every receipt."""
+    """Looks through every log line, with its arguments and its traceback, and every receipt."""
 
-    lines: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        logging.Handler.__init__(self, logging.DEBUG)
+    def __init__(self, found: Found) -> None:
+        super().__init__(logging.DEBUG)
+        self._found = found
+        self.setFormatter(logging.Formatter("%(name)s %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line, with its arguments and its traceback."""
-        self.lines.append(logging.Formatter().format(record))
+        """Look at the line as it would be written."""
+        self.look(f"{self.format(record)} {record.args}", "in a log")
 
     def on_receipt(self, receipt: Receipt) -> None:
-        """Keep the receipt as it would be stored."""
-        self.lines.append(json.dumps(receipt.to_dict()))
+        """Look at the receipt as it would be stored."""
+        self.look(json.dumps(receipt.to_dict()), "in a receipt")
 
-    __hash__ = object.__hash__
+    def look(self, text: str, where: str) -> None:
+        """Count and search."""
+        self._found.lines += 1
+        self._found.look(text, where)
 
 
-def policy(boundary: str) -> dict[str, Any]:
-    """Two clouds, this machine, a canned reply; hedged, retried, budgeted."""
-    cloud = {"kind": "own", "price": {"input": 1, "output": 1}}
+def policy(boundary: str, shape: str) -> dict[str, Any]:
+    """Clouds, this machine, a canned reply; retried, budgeted, and `shape`."""
+    cloud = {"kind": "own", "price": {"input": 1, "output": 1}, "zone": "cloud"}
+    breaker = {"failures": 1, "within": "60s", "cool_down": "1ms"} if shape == "probed" else {"failures": 1000}
+    hedge = {"hedge": {"after": "1ms"}} if shape == "hedged" else {}
+    targets = {
+        "first": cloud,
+        "second": cloud,
+        "third": cloud,
+        "here": {"kind": "own", "zone": "device"},
+        "sorry": {"kind": "canned", "text": "Later."},
+    }
+    unused = set() if shape == "judged" else {"third"}
     return {
         "version": 1,
-        "targets": {
-            "first": cloud | {"zone": "cloud"},
-            "second": cloud | {"zone": "cloud"},
-            "here": {"kind": "own", "zone": "device"},
-            "sorry": {"kind": "canned", "text": "Later."},
-        },
+        "targets": {name: block for name, block in targets.items() if name not in unused},
         "budgets": [{"name": "day", "usd": 100, "per": "day"}],
         "boundaries": [{"name": "private", "when": {"privacy": ["personal", "secret"]}, "cloud": boundary}],
-        "rules": [{"name": "all", "use": ["first", "second", "here", "sorry"], "hedge": {"after": "1ms"}}],
+        "rules": [{"name": "all", "use": SHAPES[shape], **hedge}],
         "resilience": {
+            "deadline": "60s",
             "retry": {"attempts": 2, "backoff": "1ms", "max_backoff": "1ms"},
-            "circuit_breaker": {"failures": 1000},
+            "circuit_breaker": breaker,
         },
     }
 
 
-def options(request: Request, on_interrupt: str) -> dict[str, Any]:
-    """The keyword options that make `request`."""
-    given = {
-        "tools": request.tools,
-        "metadata": request.metadata,
-        "user": request.user,
-        "extra_headers": request.extra_headers,
-        "stop": request.stop,
-    }
-    return {name: value for name, value in given.items() if value} | {"on_interrupt": on_interrupt}
+def cases() -> list[Case]:
+    """All of them: canary x place x fault x way to ask."""
+    places = range(len(list(requests("x"))))
+    return [
+        Case(kind=kind, canary=canary, place=place, fault=fault, method=method, on_interrupt=wish)
+        for (kind, canary), place, fault, (method, wish) in product(CANARIES.items(), places, FAULTS, WAYS)
+    ]
 
 
-def run(every: int = 1) -> Found:
-    """All combinations, or each `every`-th of them."""
+def run(every: int = 1, processes: int = 1) -> Found:
+    """All combinations, or each `every`-th of them, over so many processes."""
     found = Found()
-    cases = list(product(CANARIES.items(), range(len(list(requests("x")))), FAULTS))
-    with tempfile.TemporaryDirectory() as folder:
-        for number, path in enumerate(PATHS):
-            chosen = cases[number % every :: every]
-            _run_path(path, chosen, Path(folder) / f"{number}.sqlite3", found)
+    jobs = [(router, number, every) for number, router in enumerate(ROUTERS)]
+    if processes == 1:
+        for job in jobs:
+            found.add(_run_router(job))
+        return found
+    with ProcessPoolExecutor(processes) as pool:
+        for one in pool.map(_run_router, jobs):
+            found.add(one)
     return found
 
 
-def _run_path(path: tuple[str, ...], cases: list[Any], book: Path, found: Found) -> None:
-    boundary, face, method, on_interrupt = path
-    watch = Watch()
+def _run_router(job: tuple[tuple[str, str, str], int, int]) -> Found:
+    (boundary, face, shape), number, every = job
+    found = Found()
+    watch = Watch(found)
+    loaded = load(policy(boundary, shape))
+    asks = cases()[number % every :: every]
+    targets: list[Any] = [
+        Cloud(name, found, boundary=boundary) for name, block in loaded.targets.items() if block.zone == "cloud"
+    ]
+    targets.append(Here("here", found, boundary=boundary, zone="device"))
     root = logging.getLogger()
     level = root.level
     root.addHandler(watch)
     root.setLevel(logging.DEBUG)
-    clouds = [FaultyCloud("first", None), FaultyCloud("second", None)]
-    here = FaultyCloud("here", Code.UNAVAILABLE, zone="device")
-    things = Things(clouds, here, watch, book, boundary, found)
-    loaded = load(policy(boundary))
-    setup: dict[str, Any] = {
-        "targets": {target.info.name: target for target in (*clouds, here)},
-        "ledger": open_ledger(loaded, book),
-        "hooks": [watch],
-    }
     try:
-        asks = _asks(cases, on_interrupt)
-        if face == "sync":
-            with Router(loaded, **setup) as router:
-                for what, canary, fault, messages, given in asks:
-                    _aim(clouds, fault)
-                    _ask(router, method, messages, given, watch)
-                    things.look(what, canary)
-        else:
-            asyncio.run(_all_async(loaded, setup, asks, method, things))
+        with tempfile.TemporaryDirectory() as folder:
+            book = Path(folder) / "ledger.sqlite3"
+            setup: dict[str, Any] = {
+                "targets": {target.info.name: target for target in targets},
+                "ledger": open_ledger(loaded, book),
+                "hooks": [watch],
+            }
+            if face == "sync":
+                _all_sync(Router(loaded, **setup), asks, watch, found)
+            else:
+                asyncio.run(_all_async(AsyncRouter(loaded, **setup), asks, watch, found))
+            for file in book.parent.iterdir():
+                found.look(file.read_bytes().decode("latin-1"), f"in a file: {file.name}")
     finally:
         root.removeHandler(watch)
         root.setLevel(level)
+    return found
 
 
-async def _all_async(loaded: Any, setup: dict[str, Any], asks: Any, method: str, things: Things) -> None:
-    async with AsyncRouter(loaded, **setup) as router:
-        for what, canary, fault, messages, given in asks:
-            _aim(things.clouds, fault)
+def _all_sync(router: Router, asks: list[Case], watch: Watch, found: Found) -> None:
+    def ask(case: Case) -> None:
+        _CASE.set(case)
+        messages, given = case.ask()
+        try:
+            if case.method == "complete":
+                text = router.complete(messages, **given).text
+            else:
+                with router.stream(messages, **given) as stream:
+                    text = "".join(getattr(event, "text", "") for event in stream)
+            _answered(case, text, found)
+        except HybridinferError as error:
+            watch.look(f"{error!r} {error} {error.__cause__!r}", "in an error")
+
+    with router, ThreadPoolExecutor(AT_ONCE // 2) as pool:
+        router.warmup()
+        for _ in pool.map(ask, asks):
+            found.requests += 1
+        router.health()
+
+
+async def _all_async(router: AsyncRouter, asks: list[Case], watch: Watch, found: Found) -> None:
+    waiting: Iterator[Case] = iter(asks)
+
+    async def ask_all() -> None:
+        for case in waiting:
+            _CASE.set(case)
+            messages, given = case.ask()
             try:
-                if method == "complete":
-                    await router.complete(messages, **given)
+                if case.method == "complete":
+                    text = (await router.complete(messages, **given)).text
                 else:
                     async with router.stream(messages, **given) as stream:
-                        async for _event in stream:
-                            pass
+                        text = "".join([getattr(event, "text", "") async for event in stream])
+                _answered(case, text, found)
             except HybridinferError as error:
-                things.watch.lines.append(f"{error!r} {error}")
-            things.look(what, canary)
+                watch.look(f"{error!r} {error} {error.__cause__!r}", "in an error")
+            found.requests += 1
+
+    async with router:
+        await router.warmup()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(ask_all())
+        router.health()
 
 
-def _asks(cases: list[Any], on_interrupt: str) -> Iterator[tuple[str, str, Any, Any, dict[str, Any]]]:
-    for (kind, canary), place, fault in cases:
-        where, request = list(requests(canary))[place]
-        yield f"{kind} in {where}, fault {fault}", canary, fault, request.messages, options(request, on_interrupt)
+def _answered(case: Case, text: str, found: Found) -> None:
+    found.restored += bool(traces(case.canary, text))
 
 
-def _ask(router: Router, method: str, messages: Any, given: dict[str, Any], watch: Watch) -> None:
-    try:
-        if method == "complete":
-            router.complete(messages, **given)
-        else:
-            with router.stream(messages, **given) as stream:
-                for _event in stream:
-                    pass
-    except HybridinferError as error:
-        watch.lines.append(f"{error!r} {error}")
-
-
-def _aim(clouds: list[FaultyCloud], fault: Any) -> None:
-    for cloud in clouds:
-        cloud.fault = fault
-
-
-@dataclass(slots=True)
-class Things:
-    """Everywhere that something could come out."""
-
-    clouds: list[FaultyCloud]
-    here: FaultyCloud
-    watch: Watch
-    book: Path
-    boundary: str
-    found: Found
-
-    def look(self, what: str, canary: str) -> None:
-        """Search all that came out of one request, then forget it."""
-        found = self.found
-        found.requests += 1
-        for cloud in self.clouds:
-            found.sent += len(cloud.seen)
-            if cloud.seen and self.boundary == "never":
-                found.leaks.append(f"{what}: reached {cloud.info.name}")
-            for seen in cloud.seen:
-                found.leaks += (f"{what}: {trace} at {cloud.info.name}" for trace in traces(canary, seen))
-            cloud.seen.clear()
-        found.seen_here += any(traces(canary, seen) for seen in self.here.seen)
-        self.here.seen.clear()
-        for line in self.watch.lines:
-            found.leaks += (f"{what}: {trace} in a log, receipt or error" for trace in traces(canary, line))
-        self.watch.lines.clear()
-        for file in self.book.parent.glob(f"{self.book.name}*"):
-            content = file.read_bytes().decode("latin-1")
-            found.leaks += (f"{what}: {trace} in {file.suffix}" for trace in traces(canary, content))
+def controls(found: Found) -> Iterator[str]:
+    """What has to be seen for the figure to mean anything."""
+    if found.seen_here * 4 < found.requests:
+        yield "too few canaries were seen on this machine, where they may be"
+    if not found.sent or not found.restored:
+        yield "no masked request left, or no answer was restored"
+    if missing := {str(fault) for fault in FAULTS} - set(found.ends):
+        yield f"faults that no cloud ran into: {', '.join(sorted(missing))}"
 
 
 def main() -> int:
     """Print the count, and every leak."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=int, default=1)
-    found = run(parser.parse_args().every)
+    parser.add_argument("--every", type=int, default=1, help="take each N-th combination only")
+    parser.add_argument("--processes", type=int, default=1)
+    options = parser.parse_args()
+    found = run(options.every, options.processes)
     print(
-        f"{len(PATHS)} paths, {found.requests} requests, {found.sent} calls that left masked, {len(found.leaks)} leaks"
+        f"{len(PATHS)} paths x {len(FAULTS)} faults, {found.requests} requests: {found.sent} calls left masked, "
+        f"{found.lines} log lines, receipts and errors looked through, {len(found.leaks)} leaks"
     )
-    for line in found.leaks:
+    print(f"controls: {found.seen_here} calls on this machine saw a canary, {found.restored} answers brought one back")
+    for line in (*found.leaks[:50], *(failed := list(controls(found)))):
         print(f"  {line}")
-    return int(bool(found.leaks))
+    return int(bool(found.leaks or failed))
 
 
 if __name__ == "__main__":
