@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from random import Random
 
 from ..targets.base import Finish, TargetEvent, TargetFailed, TargetInfo
@@ -12,9 +13,9 @@ from .world import Answers, Fails, Hangs, Step
 
 
 class Actor:
-    """Plays what `next_step` says for each call, `speed` times as fast; `received` holds what came."""
+    """Plays what `next_step` says for each request, `speed` times as fast; `received` holds what came."""
 
-    def __init__(self, info: TargetInfo, next_step: Callable[[], Step], *, speed: float = 1.0) -> None:
+    def __init__(self, info: TargetInfo, next_step: Callable[[Request], Step], *, speed: float = 1.0) -> None:
         self.info = info
         self.received: list[Request] = []
         self._next_step = next_step
@@ -22,9 +23,14 @@ class Actor:
         self._dice = Random(0)  # noqa: S311 - timing, not secrets
 
     async def stream(self, request: Request, *, stream: bool) -> AsyncIterator[TargetEvent]:  # noqa: ARG002 - the protocol's
-        """Play one step."""
+        """Play the step for this request."""
         self.received.append(request)
-        step = self._next_step()
+        async with aclosing(self.play(self._next_step(request))) as events:
+            async for event in events:
+                yield event
+
+    async def play(self, step: Step) -> AsyncGenerator[TargetEvent, None]:
+        """One step."""
         match step:
             case Answers():
                 factor = (1 + step.spread * (2 * self._dice.random() - 1)) / self._speed

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, TypeVar, get_args
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from ..async_router import AsyncRouter
 from ..errors import RequestError
@@ -22,20 +24,22 @@ from ..policy.block import Block
 from ..policy.load import digest
 from ..policy.model import REMOTE, zone_of
 from ..receipt import Need, Receipt
-from ..targets.base import TargetContext, TargetInfo
-from ..targets.registry import build
+from ..targets.base import TargetInfo
 from .actor import Actor
-from .book import for_drill
+from .aim import Aim, Met
+from .book import ample, for_drill
 from .course import Course, Sample, Served, Watch, moments, sample
-from .emulator import EVERYTHING, Emulator
-from .simulated import HEALTHY
-from .simulator import at_once
+from .doors import Doored
+from .emulator import Emulator
+from .simulated import HEALTHY, healthy
+from .simulated import broken as broken_tree
 from .traffic import Scored, Timeline, Visit, options, prompt, visits
-from .vocabulary import on_a_script, on_the_wire
+from .vocabulary import on_a_script
 
 if TYPE_CHECKING:
     from ..policy.model import Policy, TargetBlock
     from ..targets.base import Target
+    from ..types import Request
     from .book import Frail
     from .scenario import PhaseBlock, Scenario
     from .world import Step
@@ -49,7 +53,8 @@ async def play(
     """The whole drill, in `duration / speed` seconds."""
     began = time.perf_counter()
     async with AsyncExitStack() as stack:
-        show = _Show(scenario, hurried(policy, speed), speed)
+        ruling = ample(policy) if scenario.budgets == "ample" else policy
+        show = _Show(scenario, hurried(ruling, speed), speed)
         served = await show.run(stack, real_local=real_local, seed=seed)
     show.look()
     return Course(
@@ -83,14 +88,7 @@ def hurried(policy: Policy, speed: float) -> Policy:
     return policy.model_copy(update={"resilience": resilience, "targets": targets, "rules": rules})
 
 
-def over_http(name: str, block: TargetBlock, emulator: Emulator) -> Target:
-    """The real adapter, pointed at this machine. Prices and zones stay those of the policy's own block."""
-    url = emulator.base_url_openai if block.kind == "openai" else emulator.base_url_anthropic
-    here = block.model_copy(update={"base_url": url, "api_key": "DRILL", "replicas": ()})
-    return build(here, TargetContext(name=name, environ={"DRILL": "the-drill-needs-no-key"}))
-
-
-def actor(name: str, block: TargetBlock, next_step: Callable[[], Step], *, speed: float) -> Actor:
+def actor(name: str, block: TargetBlock, next_step: Callable[[Request], Step], *, speed: float) -> Actor:
     """What plays a target of this process; it can do everything."""
     info = TargetInfo(
         name=name,
@@ -114,7 +112,7 @@ class _Show:
         self._policy = policy
         self._speed = speed
         self._timeline = Timeline(scenario, policy)
-        self._dice = Random(0)  # noqa: S311 - a drill, not a secret
+        self._aim = Aim(self._timeline, Random(0))  # noqa: S311 - a drill, not a secret
         self._emulators: dict[str, Emulator] = {}
         self._actors: dict[str, Actor] = {}
         self._began = 0.0
@@ -145,22 +143,23 @@ class _Show:
     async def run(self, stack: AsyncExitStack, *, real_local: bool, seed: int) -> tuple[Served, ...]:
         """Build everything, play it, take it down."""
         scenario, policy = self._scenario, self._policy
-        ledger, frail = for_drill(policy, clock=time.time, down=lambda: self._timeline.ledger_down(self.now))
+        ledger, frail = for_drill(policy, clock=time.time, wrong=lambda: self._timeline.ledger(self.now))
         targets: dict[str, Target] = {}
         for name, block in policy.targets.items():
             if block.kind in REMOTE:
                 emulator = Emulator(latency=HEALTHY.first / self._speed, pace=0.05 / self._speed)
                 self._emulators[name] = await stack.enter_async_context(emulator)
-                targets[name] = over_http(name, block, emulator)
+                targets[name] = Doored(name, block, emulator, met=partial(self._met, name), speed=self._speed)
             elif block.kind not in ("canned", "onnx") or (block.kind == "onnx" and not real_local):
                 targets[name] = self._actors[name] = actor(name, block, partial(self._step, name), speed=self._speed)
+        file = PolicyFile(stack.enter_context(TemporaryDirectory(prefix="hybridinfer-drill-")), policy)
         router = AsyncRouter(
-            policy, targets=targets, signals=Scored(scenario, policy).own, ledger=ledger, environ={}, hooks=()
+            file.path, targets=targets, signals=Scored(scenario, policy).own, ledger=ledger, environ={}, hooks=()
         )
         await stack.enter_async_context(router)
         await router.warmup()
         self._began = time.monotonic()
-        conducting = asyncio.create_task(self._conduct(router, frail))
+        conducting = asyncio.create_task(self._conduct(router, frail, file))
         try:
             asking = [self._ask(router, visit) for visit in visits(scenario, seed)]
             return tuple(await asyncio.gather(*asking))
@@ -168,36 +167,35 @@ class _Show:
             conducting.cancel()
             await asyncio.gather(conducting, return_exceptions=True)
 
-    def _step(self, name: str) -> Step:
-        block = self._timeline.faults(self.now).get(name)
-        if block is None or (block.share < 1 and self._dice.random() >= block.share):
-            return HEALTHY
-        return on_a_script(block, HEALTHY, remote=False)
+    def _met(self, name: str, request: Request) -> Met | None:
+        return self._aim.at(self.now, name, request)
+
+    def _step(self, name: str, request: Request) -> Step:
+        met = self._met(name, request)
+        usual = healthy(request)
+        return usual if met is None else on_a_script(met.block, usual, remote=False, elapsed=met.elapsed)
 
     async def _until(self, at: float) -> None:
         await asyncio.sleep(max((at - self.now) / self._speed, 0))
 
-    async def _conduct(self, router: AsyncRouter, frail: Frail | None) -> None:
-        """Begin and end the phases, and look at the breakers meanwhile."""
-        cues: list[tuple[float, Callable[[], None]]] = [
+    async def _conduct(self, router: AsyncRouter, frail: Frail | None, file: PolicyFile) -> None:
+        """Begin the phases, and look at the breakers meanwhile."""
+        cues: list[tuple[float, Callable[[], Awaitable[None]]]] = [
             (at, partial(self._sample, router)) for at in moments(self._scenario.duration)
         ]
-        cues += [(phase.at, partial(self._turn, phase, frail)) for phase in self._scenario.phases]
+        cues += [(phase.at, partial(self._turn, phase, router, frail, file)) for phase in self._scenario.phases]
         for at, act in sorted(cues, key=lambda cue: cue[0]):
             await self._until(at)
-            act()
+            await act()
 
-    def _sample(self, router: AsyncRouter) -> None:
+    async def _sample(self, router: AsyncRouter) -> None:
         self.samples.append(sample(self.now, router.health()))
 
-    def _turn(self, phase: PhaseBlock, frail: Frail | None) -> None:
-        faults = self._timeline.faults(phase.at)
+    async def _turn(self, phase: PhaseBlock, router: AsyncRouter, frail: Frail | None, file: PolicyFile) -> None:
         if frail is not None and phase.spend_usd:
-            at_once(frail.spend(phase.spend_usd))
-        for name, emulator in self._emulators.items():
-            emulator.heal()
-            if (block := faults.get(name)) is not None:
-                emulator.outage(EVERYTHING, on_the_wire(block, speed=self._speed), probability=block.share)
+            await frail.spend(phase.spend_usd)
+        if file.turn(broken=self._timeline.policy(phase.at) is not None):
+            await router.reload()
 
     async def _ask(self, router: AsyncRouter, visit: Visit) -> Served:
         await self._until(visit.at)
@@ -216,6 +214,29 @@ class _Show:
             receipt, error = failed.receipt, type(failed).__name__
         assert receipt is not None
         return Served(ask=visit.ask.name, at=began, seconds=self.now - began, receipt=receipt, error=error)
+
+
+class PolicyFile:
+    """The policy of a drill in a file, as operators have it, to be broken and mended under a running router."""
+
+    def __init__(self, folder: str, policy: Policy) -> None:
+        self.path = Path(folder) / "policy.yaml"
+        self._policy = policy
+        self._broken = False
+        self._write(policy.model_dump(mode="json"))
+
+    def turn(self, *, broken: bool) -> bool:
+        """Replace the file by a broken or by the good one. False: nothing had to be done."""
+        if broken == self._broken:
+            return False
+        self._broken = broken
+        self._write(broken_tree(self._policy) if broken else self._policy.model_dump(mode="json"))
+        return True
+
+    def _write(self, tree: Mapping[str, Any]) -> None:
+        new = self.path.with_suffix(".new")
+        new.write_text(json.dumps(tree), encoding="utf-8")
+        new.replace(self.path)
 
 
 def _quicker(speed: float, block: B, *names: str) -> B:

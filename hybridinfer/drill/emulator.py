@@ -1,4 +1,4 @@
-"""A vendor on this machine: OpenAI's chat completions and Anthropic's messages over real HTTP, failing on demand.
+"""A vendor on this machine: OpenAI's chat completions and responses, and Anthropic's messages, over real HTTP.
 
 ```python
 async with Emulator() as emulator:
@@ -6,7 +6,8 @@ async with Emulator() as emulator:
     ...  # point a target's base_url at emulator.base_url_anthropic
     assert emulator.requests[0].body["model"] == "claude-haiku-5-5"
 ```
-It listens on 127.0.0.1 only, answers the same to the same request, and says in every text that it is an emulator.
+It listens on 127.0.0.1 only, answers the same to the same request, says in every text that it is an emulator, and
+fails on demand. To a client that speaks TLS it answers as a server does that accepts no protocol of the client's.
 In threads: `with Emulator() as emulator:`, or `start_in_thread()` and `stop()`.
 """
 
@@ -22,12 +23,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .faults import Fault, Refuse
 from .serve import serve
-from .wire import Seen, Wire, read
+from .wire import Seen, TlsHello, Wire, read
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 EVERYTHING = "*"
+Where = str | Callable[[Seen], bool]
+"""A path (`/v1/messages`), a model, `*`, or what says yes to some requests."""
 _BACKLOG = 128
 
 
@@ -35,7 +38,7 @@ _BACKLOG = 128
 class Outage:
     """A fault that is switched on. `times` None: until `end()`; a script's next fault comes first."""
 
-    where: str
+    where: Where
     faults: list[Fault | None]
     times: int | None
     probability: float
@@ -87,6 +90,7 @@ class Emulator:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._listener: socket.socket | None = None
+        self._closed: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -100,11 +104,22 @@ class Emulator:
         """What `base_url` of a target of kind anthropic must be."""
         return f"http://127.0.0.1:{self._port}"
 
-    def outage(self, where: str, fault: Fault, *, times: int | None = None, probability: float = 1.0) -> Outage:
+    @property
+    def port(self) -> int:
+        """Where it listens, on 127.0.0.1."""
+        return self._port
+
+    @property
+    def closed_port(self) -> int:
+        """A port of 127.0.0.1 where nobody listens while it runs: it is taken, and connections are refused."""
+        assert self._closed is not None, "it runs"
+        return int(self._closed.getsockname()[1])
+
+    def outage(self, where: Where, fault: Fault, *, times: int | None = None, probability: float = 1.0) -> Outage:
         """Let requests fail.
 
         Args:
-            where: A path (`/v1/messages`), a model, or `*`.
+            where: A path (`/v1/messages`), a model, `*`, or a function of the request as it arrived.
             fault: How.
             times: For so many requests; None: until the outage's `end()`.
             probability: Of each request that it is for.
@@ -114,7 +129,7 @@ class Emulator:
         """
         return self._begin(Outage(where, [fault], times, probability, self))
 
-    def script(self, where: str, faults: Iterable[Fault | None]) -> Outage:
+    def script(self, where: Where, faults: Iterable[Fault | None]) -> Outage:
         """One fault for each request in turn; None lets it pass. After the last one all is well."""
         listed = list(faults)
         return self._begin(Outage(where, listed, len(listed), 1.0, self))
@@ -171,11 +186,16 @@ class Emulator:
 
     def _start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._closed = socket.socket()
+        self._closed.bind(("127.0.0.1", 0))  # and no listen
         self._listen()
 
     async def _stop(self) -> None:
         tasks = [*self._connections, *self._hang_up()]
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._closed is not None:
+            self._closed.close()
+            self._closed = None
         self._loop = None
 
     def _listen(self) -> None:
@@ -225,6 +245,8 @@ class Emulator:
                 await asyncio.sleep(self.latency)
                 if not await serve(seen, wire, self._fault(seen), pace=self.pace, keys=self.keys):
                     break
+        except TlsHello:
+            wire.no_tls()
         except (ConnectionError, asyncio.CancelledError):
             transport.abort()  # the client left, or the emulator ends: at once, in either case
         finally:
@@ -236,7 +258,9 @@ class Emulator:
     def _fault(self, seen: Seen) -> Fault | None:
         with self._lock:
             for outage in self._outages:
-                if outage.where in (EVERYTHING, seen.path, seen.model) and outage.times != 0:
+                where = outage.where
+                meant = where(seen) if callable(where) else where in (EVERYTHING, seen.path, seen.model)
+                if meant and outage.times != 0:
                     return outage.take(self._chance)
         return None
 

@@ -106,6 +106,19 @@ class Status(Fault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSkew(Fault):
+    """Too many requests, from a vendor whose clock is `seconds` ahead: its Date and its Retry-After are both wrong."""
+
+    seconds: float = 3600.0
+    retry_after: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotJson(Fault):
+    """A good answer in plain words, whatever format was demanded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContextTooLong(Fault):
     """The vendor's error for a prompt beyond the window."""
 

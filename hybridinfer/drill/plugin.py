@@ -79,13 +79,14 @@ class Staging:
 
     def _stand_in(self, name: str, policy: Policy) -> Any:
         from ..policy.model import REMOTE
-        from .emulated import actor, over_http
+        from .doors import over_http
+        from .emulated import actor
         from .emulator import Emulator
-        from .simulated import HEALTHY
+        from .simulated import healthy
 
         block = policy.targets[name]
         if block.kind not in REMOTE:
-            return actor(name, block, lambda: HEALTHY, speed=1000.0)
+            return actor(name, block, healthy, speed=1000.0)
         if name not in self.emulators:
             self.emulators[name] = Emulator().start_in_thread()
         return over_http(name, block, self.emulators[name])
@@ -129,8 +130,8 @@ def outage(hybridinfer_staging: Staging) -> MakeOutage:
 
 
 def _fault(code: int | str | Fault, times: int | None) -> Fault:
+    from .failing import FaultBlock
     from .faults import Refuse, ResetConnection, Status
-    from .scenario import FaultBlock
     from .vocabulary import on_the_wire
 
     if isinstance(code, int):

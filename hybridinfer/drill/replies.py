@@ -11,6 +11,8 @@ from typing import Any
 from ..types import Request, Text, Tool, ToolResult
 
 DISCLAIMER = "This is the loopback emulator, not a real model."
+NO_JSON = "Certainly! Here is what you asked for, in plain words."
+"""What a model says that was told to answer in JSON, and does not."""
 _SUM = re.compile(r"(-?\d{1,9})\s*([+*x×-])\s*(-?\d{1,9})")  # noqa: RUF001 -- people type the multiplication sign
 _GREETING = re.compile(r"\s*(hi|hello|hey|good (morning|evening|day)|hallo|bonjour|hola)\b", re.IGNORECASE)
 _PIECE = re.compile(r"\s*\S{1,12}")

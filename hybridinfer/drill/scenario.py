@@ -6,104 +6,31 @@ error reads `file:line:col: what; what to do`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ..errors import PolicyError, Problem
 from ..policy.block import Block
 from ..policy.load import in_order, read_text, shipped_folder, validated
-from ..policy.model import IN_PROCESS, zone_of
-from ..policy.scalars import Duration, Name, Number, Usd, Whole, duration_of, fault, one_or_more
+from ..policy.scalars import OR_ONE, Duration, Name, Number, Usd, Whole, fault, one_or_more
 from ..policy.source import Source, read
 from ..policy.words import did_you_mean
 from ..receipt import Zone
+from .failing import EVERYTHING, LEDGER, OF_THE_LEDGER, OF_THE_POLICY, POLICY, FaultBlock, hit, impossible
+from .scalars import Moment, Share
 
 if TYPE_CHECKING:
-    from ..policy.model import Policy, TargetBlock
+    from ..policy.model import Policy
     from ..policy.source import Path as Way
 
-HTTP_ONLY = frozenset({"reset", "malformed", "stream_error", "wrong_content_type", "wrong_usage"})
-"""Faults of a connection; so are all `status_...`."""
-FaultName = Literal[
-    "down",
-    "reset",
-    "hang",
-    "slow",
-    "slow_first_token",
-    "slow_tokens",
-    "stall",
-    "cut",
-    "malformed",
-    "missing_end",
-    "stream_error",
-    "empty",
-    "context_too_long",
-    "content_filter",
-    "wrong_usage",
-    "wrong_content_type",
-    "status_400",
-    "status_401",
-    "status_403",
-    "status_404",
-    "status_408",
-    "status_413",
-    "status_429",
-    "status_500",
-    "status_502",
-    "status_503",
-    "status_504",
-    "status_529",
-]
-LEDGER = "ledger"
-"""Stands among the faulty targets for the book of budgets; it can only be `down`."""
-EVERYTHING = "*"
 SHORTEST_SECRET = 4
 """Letters and digits: anything shorter would be found everywhere."""
-
-
-def _share(value: object) -> float:
-    """`50%`, or a number from 0 to 1."""
-    if isinstance(value, str) and (match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s?%", value, re.ASCII)):
-        value = float(match[1]) / 100
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
-        return float(value)
-    raise fault("not a share", "write it as 50%, or as a number from 0 to 1")
-
-
-def _moment(value: object, info: ValidationInfo) -> float:
-    return 0.0 if value in ("0s", 0.0) and not isinstance(value, bool) else duration_of(value, info)
-
-
-Share = Annotated[float, BeforeValidator(_share)]
-"""0..1; written `50%`."""
-Moment = Annotated[float, BeforeValidator(_moment)]
-"""Seconds since the drill began; written as a duration, `0s` included."""
-_Texts = Annotated[tuple[str, ...], BeforeValidator(one_or_more)]
+_Texts = Annotated[tuple[str, ...], BeforeValidator(one_or_more), OR_ONE]
 _Rungs = Annotated[tuple[Annotated[Whole, Field(ge=1)], ...], Field(min_length=1)]
-
-
-class FaultBlock(Block):
-    """One way to fail. The name alone stands for a fault without details."""
-
-    fault: FaultName
-    share: Share = 1.0
-    """Of the calls that it hits."""
-    delay: Duration = 5.0
-    """Of slow, slow_first_token and slow_tokens (there between two pieces)."""
-    after: Annotated[Whole, Field(ge=0)] = 1
-    """Pieces that arrive before stall, cut, malformed and stream_error."""
-    retry_after: Duration | None = None
-    """What a status asks callers to wait."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: object) -> object:
-        return {"fault": value} if isinstance(value, str) else value
 
 
 class PhaseBlock(Block):
@@ -112,7 +39,8 @@ class PhaseBlock(Block):
     at: Moment
     name: str = ""
     faults: dict[str, FaultBlock] = Field(default_factory=dict)
-    """By target, zone (cloud, network, device), `ledger`, or `*` for every target; the narrowest counts."""
+    """By target, zone (cloud, network, device), or `*` for every target; the narrowest counts. `ledger` is the book of
+    budgets, `policy` the policy's file."""
     rate: Annotated[Number, Field(ge=0)] | None = None
     """Requests per second from here on; None: as in `load`."""
     spend_usd: Usd | None = None
@@ -129,6 +57,8 @@ class AskBlock(Block):
     tags: dict[str, str] = Field(default_factory=dict)
     private: _Texts = ()
     """Pieces of the prompt that may never arrive in a cloud."""
+    needs: Annotated[tuple[Literal["json", "tools"], ...], BeforeValidator(one_or_more), OR_ONE] = ()
+    """What the answer must be: a JSON object, a call of a tool."""
     weight: Annotated[Whole, Field(ge=1)] = 1
 
     @model_validator(mode="after")
@@ -165,7 +95,7 @@ class ExpectBlock(Block):
     """At most: 95% of all requests ended sooner."""
     rungs: _Rungs | None = None
     """Exactly these rungs answered, each at least once."""
-    answered_by: Annotated[tuple[str, ...], BeforeValidator(one_or_more), Field(min_length=1)] | None = None
+    answered_by: Annotated[tuple[str, ...], BeforeValidator(one_or_more), Field(min_length=1), OR_ONE] | None = None
     """Exactly these targets answered, each at least once."""
     max_attempts: Annotated[Whole, Field(ge=0)] | None = None
     """Calls and skipped calls of any one request, at most."""
@@ -186,6 +116,8 @@ class Scenario(Block):
     policy: str | None = None
     """A shipped policy's name, or a file beside this one; None: the shipped default."""
     duration: Duration
+    budgets: Literal["as_written", "ample"] = "as_written"
+    """ample: this drill is not about money, so budgets for a window of time count a thousandfold."""
     load: LoadBlock
     phases: tuple[PhaseBlock, ...] = ()
     expect: ExpectBlock
@@ -200,6 +132,11 @@ class Scenario(Block):
             raise fault("two requests have one name", "give each a name of its own", at="load")
         if self.expect.privacy and not any(ask.private for ask in self.load.requests):
             raise fault("nothing private is asked", "give a request 'private: [...]'", at="expect")
+        for number, phase in enumerate(self.phases):
+            for where, block in phase.faults.items():
+                if unknown := set(block.requests) - set(names):
+                    hint = did_you_mean(min(unknown), names)
+                    raise fault(f"phase {number + 1}, {where}: no request {min(unknown)!r}", hint, at="phases")
         if not self.expect.model_fields_set:
             raise fault("nothing is expected", "such as 'answered_share: 100%'", at="expect")
         return self
@@ -244,35 +181,14 @@ def fits(scenario: Scenario, source: Source, policy: Policy) -> None:
         raise in_order(problems)
 
 
-def hit(faults: Mapping[str, FaultBlock], name: str, block: TargetBlock) -> FaultBlock | None:
-    """The fault of one target: its own, else its zone's, else everybody's. A canned reply has none."""
-    if block.kind == "canned":
-        return None
-    for key in (name, zone_of(block), EVERYTHING):
-        if key in faults:
-            return faults[key]
-    return None
-
-
 def _misfits(scenario: Scenario, policy: Policy) -> Iterator[tuple[Way, str, str, bool]]:
-    known = [*policy.targets, *get_args(Zone), LEDGER, EVERYTHING]
     for i, phase in enumerate(scenario.phases):
-        for key, each in phase.faults.items():
-            way: Way = ("phases", i, "faults", key)
-            if key not in known:
-                yield way, f"policy {policy.name!r} has no target {key!r}", did_you_mean(key, known), True
-            elif key == LEDGER and key not in policy.targets and each.fault != "down":
-                yield way, "a ledger can only be down", "write 'ledger: down'", False
-            elif key in policy.targets and policy.targets[key].kind == "canned":
-                yield way, f"{key!r} is a canned reply, which cannot fail", "remove it", True
-            elif each.fault in HTTP_ONLY or each.fault.startswith("status_"):
-                local = [n for n, b in policy.targets.items() if hit({key: each}, n, b) and b.kind in IN_PROCESS]
-                if local:
-                    what = f"{each.fault} cannot happen to {local[0]!r}, which answers inside this process"
-                    yield way, what, "such as 'down', 'hang' or 'stall'", False
+        for key in phase.faults:
+            if (misfit := _misfit(key, phase.faults, policy)) is not None:
+                yield ("phases", i, "faults", key), *misfit
     for i, ask in enumerate(scenario.load.requests):
         for signal, level in ask.levels.items():
-            way = ("load", "requests", i, "levels", signal)
+            way: Way = ("load", "requests", i, "levels", signal)
             if signal not in policy.signals:
                 yield way, f"unknown signal {signal!r}", did_you_mean(signal, policy.signals), True
             elif level not in policy.signals[signal].levels:
@@ -281,3 +197,28 @@ def _misfits(scenario: Scenario, policy: Policy) -> Iterator[tuple[Way, str, str
     for name in scenario.expect.answered_by or ():
         if name not in policy.targets:
             yield ("expect", "answered_by"), f"unknown target {name!r}", did_you_mean(name, policy.targets), False
+
+
+def _misfit(key: str, faults: Mapping[str, FaultBlock], policy: Policy) -> tuple[str, str, bool] | None:
+    """(what is wrong, what to do, whether the key is at fault), where `policy` cannot have the fault of `key`."""
+    block = faults[key]
+    state = {LEDGER: OF_THE_LEDGER, POLICY: OF_THE_POLICY}
+    known = [*policy.targets, *get_args(Zone), *state, EVERYTHING]
+    if key in state and key not in policy.targets:
+        if wrong := block.words - state[key]:
+            words = ", ".join(sorted(state[key] - {"ok"}))
+            return f"{min(wrong)} cannot happen to the {key}", f"write one of {words}", False
+        if block.script or block.requests or block.share < 1:
+            return f"the {key} fails for everybody", "leave out script, share and requests", False
+        return None
+    if key not in known:
+        return f"policy {policy.name!r} has no target {key!r}", did_you_mean(key, known), True
+    if key in policy.targets and policy.targets[key].kind == "canned":
+        return f"{key!r} is a canned reply, which cannot fail", "remove it", True
+    for name, target in policy.targets.items():
+        if hit(faults, name, target) is block:
+            for word in sorted(block.words):
+                if (because := impossible(word, target.kind)) is not None:
+                    hint = "such as 'down', 'hang' or 'stall', or 'ok' for this target"
+                    return f"{word} cannot happen to {name!r}: {because}", hint, False
+    return None

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
+from email.utils import formatdate
+from functools import cache
 from typing import Any
 
 from .faults import (
+    ClockSkew,
     ContentFilter,
     ContextTooLong,
     Cut,
@@ -18,6 +24,7 @@ from .faults import (
     HugeBody,
     Malformed,
     MissingEnd,
+    NotJson,
     ResetConnection,
     Slow,
     SlowFirstToken,
@@ -28,7 +35,7 @@ from .faults import (
     WrongContentType,
     WrongUsage,
 )
-from .replies import Reply, reply
+from .replies import NO_JSON, Reply, reply
 from .vendors import VENDORS, Frame, Vendor
 from .wire import Seen, Wire
 
@@ -72,13 +79,19 @@ def _refusal(
 ) -> tuple[int, Any, dict[str, str]] | None:
     """Status, body and headers, where the vendor does not even begin."""
     if seen.method != "POST" or seen.path != vendor.path or not isinstance(seen.body, Mapping):
-        return 404, vendor.error(404, None, "the emulator knows POST /v1/chat/completions and POST /v1/messages"), {}
+        known = ", ".join(f"POST {vendor.path}" for vendor in VENDORS)
+        return 404, vendor.error(404, None, f"the emulator knows {known}"), {}
     key = vendor.key(seen.headers)
     if not key or (keys is not None and key not in keys):
         return 401, vendor.error(401, None, "the key is missing or wrong"), {}
     if isinstance(fault, ContextTooLong):
         word, message = vendor.too_long()
         return 400, vendor.error(400, word, message), {}
+    if isinstance(fault, ClockSkew):
+        now = int(time.time() + fault.seconds)
+        until = formatdate(now + math.ceil(fault.retry_after), usegmt=True)
+        skewed = {"date": formatdate(now, usegmt=True), "retry-after": until}
+        return 429, vendor.error(429, None, "the drill demands 429"), skewed
     if isinstance(fault, Status):
         headers: dict[str, str] = {}
         if fault.retry_after is not None:
@@ -98,6 +111,8 @@ def _said(vendor: Vendor, body: Mapping[str, Any], fault: Fault | None) -> Reply
             return replace(said, text="", calls=(), finish="stop", output_tokens=0)
         case ContentFilter():
             return replace(said, text="", calls=(), finish="content_filter")
+        case NotJson():
+            return replace(said, text=NO_JSON, calls=(), finish="stop")
         case WrongUsage():
             return replace(said, input_tokens=fault.input_tokens, output_tokens=fault.output_tokens)
         case _:
@@ -121,7 +136,8 @@ async def _whole(vendor: Vendor, payload: Mapping[str, Any], wire: Wire, fault: 
         case StreamError():
             body = _dumped(vendor.error(fault.status, None, "overloaded"))
         case HugeBody():
-            body = b'{"filler": "' + b"x" * fault.size + b'"}'
+            await wire.whole(200, _bomb(fault.size), _JSON | {"content-encoding": "gzip"})
+            return True
         case WrongContentType():
             await wire.whole(200, _PAGE if fault.page else body, _JSON | {"content-type": fault.content_type})
             return True
@@ -192,6 +208,12 @@ async def _strike(vendor: Vendor, wire: Wire, fault: Fault | None) -> bool | Non
         case _:
             pass
     return None
+
+
+@cache
+def _bomb(size: int) -> bytes:
+    """A body of `size` bytes, as such bodies travel: a thousandth of them on the wire."""
+    return gzip.compress(b'{"filler": "' + b"x" * size + b'"}', compresslevel=1)
 
 
 def _dumped(payload: Any) -> bytes:

@@ -6,19 +6,22 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..policy.load import digest
+from ..errors import PolicyError
+from ..policy.load import digest, load
 from ..policy.model import IN_PROCESS
 from ..privacy.egress import Clearance, Guarded
 from ..receipt import Code
 from ..targets.base import TargetFailed
 from ..types import Usage
 from .actor import Actor
-from .book import for_drill
+from .aim import Aim
+from .book import ample, for_drill
 from .course import Course, Sample, Served, Watch, moments, sample
+from .failing import POLICY
 from .simulator import Arrival, Story, at_once, run, stage
-from .traffic import TAG, Scored, Timeline, requests, visits
+from .traffic import ASK, Scored, Timeline, requests, visits
 from .vocabulary import on_a_script
 from .world import Answers, Fails, Step, World
 
@@ -40,18 +43,24 @@ HEALTHY = Answers(
     spread=0.3,
 )
 """What a target does that nothing hits: the shape of a small cloud model's answer."""
+_IN_JSON = replace(HEALTHY, text='{"answer": "as long as most answers are"}')
+
+
+def healthy(request: Request) -> Answers:
+    """What a target does that nothing hits, in the format that `request` demands."""
+    wanted = request.response_format
+    return HEALTHY if wanted is None or wanted.type == "text" else _IN_JSON
 
 
 def play(scenario: Scenario, policy: Policy, *, seed: int = 0) -> Course:
     """The whole drill: about two thousand requests a second, however long it lasts."""
     began = time.perf_counter()
     timeline, watch = Timeline(scenario, policy), Watch(scenario)
-    world = _Stage(timeline, policy, watch, seed)
-    runtime = stage(policy, world)
+    ruling = ample(policy) if scenario.budgets == "ample" else policy
+    world = _Stage(timeline, ruling, watch, seed)
+    runtime = stage(ruling, world)
     world.lock(runtime)
-    ledger, frail = for_drill(
-        policy, clock=lambda: world.date().timestamp(), down=lambda: timeline.ledger_down(world.now)
-    )
+    ledger, frail = for_drill(ruling, clock=lambda: world.date().timestamp(), wrong=lambda: timeline.ledger(world.now))
     asked, samples = requests(scenario), list[Sample]()
 
     def look() -> None:
@@ -63,8 +72,8 @@ def play(scenario: Scenario, policy: Policy, *, seed: int = 0) -> Course:
         runtime,
         world,
         ledger=ledger,
-        score=Scored(scenario, policy),
-        cues=_cues(scenario, frail, look),
+        score=Scored(scenario, ruling),
+        cues=_cues(scenario, frail, look, partial(refused, policy)),
     )
     return Course(
         scenario=scenario,
@@ -85,8 +94,9 @@ class _Stage(World):
     def __init__(self, timeline: Timeline, policy: Policy, watch: Watch, seed: int) -> None:
         super().__init__(seed=seed)
         self.arrived = dict.fromkeys(policy.targets, 0)
-        self._timeline = timeline
+        self._aim = Aim(timeline, self.random)
         self._policy = policy
+        self._request: Request | None = None
         self._watch = watch
         self._locks: dict[str, Guarded] = {}
         self._looked: dict[tuple[str, int, tuple[tuple[str, str], ...]], Fails | None] = {}
@@ -94,18 +104,22 @@ class _Stage(World):
 
     def lock(self, runtime: Runtime) -> None:
         """Put the real lock before every target."""
-        actors = {name: Actor(info, lambda: HEALTHY) for name, info in runtime.infos.items()}
+        actors = {name: Actor(info, healthy) for name, info in runtime.infos.items()}
         self._locks = {name: Guarded(actor, self._policy) for name, actor in actors.items()}
 
     def does(self, target: str, otherwise: Step) -> Step:  # noqa: ARG002 - a drill's own idea of health
         """A healthy answer, or what the fault of this moment makes of it."""
-        block = self._timeline.faults(self.now).get(target)
-        if block is None or (block.share < 1 and self.random.random() >= block.share):
-            return HEALTHY
-        return on_a_script(block, HEALTHY, remote=self._policy.targets[target].kind not in IN_PROCESS)
+        assert self._request is not None
+        usual = healthy(self._request)
+        met = self._aim.at(self.now, target, self._request)
+        if met is None:
+            return usual
+        remote = self._policy.targets[target].kind not in IN_PROCESS
+        return on_a_script(met.block, usual, remote=remote, elapsed=met.elapsed)
 
     def refuses(self, call: Call) -> Fails | None:
         """Ask the lock, and look at what it lets through. The same request gets the same answer."""
+        self._request = call.request
         key = (call.target, id(call.request), tuple(call.levels.items()))
         if key not in self._looked:
             self._kept.append(call.request)
@@ -125,9 +139,28 @@ class _Stage(World):
         return None
 
 
-def _cues(scenario: Scenario, frail: Frail | None, look: Callable[[], None]) -> list[tuple[float, Callable[[], None]]]:
-    """When the breakers are looked at, and when somebody else spends."""
+def refused(policy: Policy) -> None:
+    """What a running router does with a broken file: read it, refuse it, and go on. Raises where it is accepted."""
+    try:
+        load(broken(policy))
+    except PolicyError:
+        return
+    raise AssertionError("the broken policy was accepted")
+
+
+def broken(policy: Policy) -> dict[str, Any]:
+    """The policy as a hurried hand leaves it: a rule uses a target that is not there."""
+    tree = policy.model_dump(mode="json")
+    tree["rules"][0]["use"] = ["typing-mistake"]
+    return tree
+
+
+def _cues(
+    scenario: Scenario, frail: Frail | None, look: Callable[[], None], refuse: Callable[[], None]
+) -> list[tuple[float, Callable[[], None]]]:
+    """When the breakers are looked at, when somebody else spends, and when the policy's file breaks."""
     cues: list[tuple[float, Callable[[], None]]] = [(at, look) for at in moments(scenario.duration)]
+    cues += [(phase.at, refuse) for phase in scenario.phases if POLICY in phase.faults]
     if frail is not None:
         spent = [(phase.at, phase.spend_usd) for phase in scenario.phases if phase.spend_usd]
         cues += [(at, partial(_spend, frail, usd)) for at, usd in spent]
@@ -141,7 +174,7 @@ def _spend(frail: Frail, usd: Decimal) -> None:
 def _served(story: Story) -> Served:
     receipt = story.receipt
     return Served(
-        ask=receipt.tags[TAG],
+        ask=receipt.tags[ASK],
         at=story.began,
         seconds=story.ended - story.began,
         receipt=receipt,

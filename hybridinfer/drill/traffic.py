@@ -12,15 +12,18 @@ from ..options import build_request
 from ..policy.names import OWN
 from ..signals.base import Signal, SignalResult, Standing
 from ..signals.registry import build, score_all
-from .scenario import LEDGER, hit
+from .failing import LEDGER, POLICY, hit
 
 if TYPE_CHECKING:
     from ..policy.model import Policy, SignalBlock
     from ..types import Request
-    from .scenario import AskBlock, FaultBlock, PhaseBlock, Scenario
+    from .failing import FaultBlock, FaultName
+    from .scenario import AskBlock, PhaseBlock, Scenario
 
-TAG = "drill"
-"""Every request of a drill carries this tag; its value is the name of its kind."""
+TAG, YES = "drill", "yes"
+"""Every request of a drill carries this tag, so that boundaries, rules and budgets can tell it from normal traffic."""
+ASK = "drill_request"
+"""A tag with the request's name in the scenario."""
 _UNSAID = "This request stands for its levels; the drill gave no prompt."
 
 
@@ -48,7 +51,12 @@ def visits(scenario: Scenario, seed: int = 0) -> Iterator[Visit]:
 
 def options(scenario: Scenario, ask: AskBlock) -> dict[str, object]:
     """How the router is asked: its options beside the messages."""
-    return {"max_tokens": scenario.load.max_tokens, "tags": {**ask.tags, TAG: ask.name}}
+    needs: dict[str, object] = {}
+    if "json" in ask.needs:
+        needs["response_format"] = {"type": "json_object"}
+    if "tools" in ask.needs:
+        needs["tools"] = [{"type": "function", "function": {"name": "drill", "parameters": {"type": "object"}}}]
+    return {"max_tokens": scenario.load.max_tokens, "tags": {**ask.tags, TAG: YES, ASK: ask.name}, **needs}
 
 
 def prompt(ask: AskBlock) -> str:
@@ -71,17 +79,31 @@ class Timeline:
             {name: each for name, block in policy.targets.items() if (each := hit(phase.faults, name, block))}
             for phase in scenario.phases
         ]
-        self._ledger = [LEDGER in phase.faults and LEDGER not in policy.targets for phase in scenario.phases]
+        own = {key for key in (LEDGER, POLICY) if key not in policy.targets}
+        self._state = [{key: block for key, block in phase.faults.items() if key in own} for phase in scenario.phases]
+
+    def phase(self, at: float) -> int | None:
+        """The number of the phase at `at` seconds; None before the first one."""
+        number = bisect_right(self._starts, at) - 1
+        return number if number >= 0 else None
 
     def faults(self, at: float) -> Mapping[str, FaultBlock]:
         """By target, at `at` seconds."""
-        number = bisect_right(self._starts, at) - 1
-        return self._faults[number] if number >= 0 else {}
+        number = self.phase(at)
+        return {} if number is None else self._faults[number]
 
-    def ledger_down(self, at: float) -> bool:
-        """Whether the book cannot be reached."""
-        number = bisect_right(self._starts, at) - 1
-        return number >= 0 and self._ledger[number]
+    def ledger(self, at: float) -> FaultName | None:
+        """What is wrong with the book."""
+        return self._of_state(LEDGER, at)
+
+    def policy(self, at: float) -> FaultName | None:
+        """What is wrong with the policy's file."""
+        return self._of_state(POLICY, at)
+
+    def _of_state(self, key: str, at: float) -> FaultName | None:
+        number = self.phase(at)
+        block = None if number is None else self._state[number].get(key)
+        return None if block is None or block.fault == "ok" else block.fault
 
     def recoveries(self, duration: float) -> list[tuple[float, float]]:
         """From when to when nothing is broken, after something was."""
@@ -113,7 +135,7 @@ class Scored:
 
     def __call__(self, request: Request, standing: Standing) -> Mapping[str, SignalResult]:
         """What every signal says."""
-        ask = request.tags[TAG]
+        ask = request.tags[ASK]
         known = self._known.get(ask)
         if known is None:
             known = self._known[ask] = score_all(self._policy, self._signals, request, standing)
@@ -129,7 +151,7 @@ class _Given:
 
     def score(self, request: Request, standing: Standing) -> SignalResult:
         """The level given, at its floor; otherwise what is measured."""
-        level = self._asks[request.tags[TAG]].levels.get(self.name)
+        level = self._asks[request.tags[ASK]].levels.get(self.name)
         if level is None:
             return self._real.score(request, standing)
         return SignalResult(score=self._block.levels[level], level=level, because=("given by the drill",))

@@ -15,7 +15,14 @@ from http import HTTPStatus
 from typing import Any
 
 _MOST_BYTES = 64 * 1024 * 1024
+_HANDSHAKE = b"\x16"
+_HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
+"""RFC 8446, 6: a record of type alert, fatal, handshake_failure."""
 _NO_LINGER = struct.pack("ii", 1, 0)
+
+
+class TlsHello(Exception):
+    """The client wants TLS, which nobody here speaks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +41,12 @@ class Seen:
 
 
 async def read(reader: asyncio.StreamReader) -> Seen | None:
-    """The next request of a connection; None when it ends or speaks something else."""
+    """The next request of a connection; None when it ends or speaks something else. Raises `TlsHello`."""
     try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        begin = await reader.readexactly(1)
+        if begin == _HANDSHAKE:
+            raise TlsHello
+        head = (begin + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
         method, target, _ = first.split(" ", 2)
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -89,6 +99,10 @@ class Wire:
         raw: socket.socket = self._writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._writer.transport.abort()
+
+    def no_tls(self) -> None:
+        """Refuse the handshake."""
+        self._writer.write(_HANDSHAKE_FAILURE)
 
     def _head(self, status: int, headers: Mapping[str, str]) -> None:
         phrase = HTTPStatus(status).phrase if status in {known.value for known in HTTPStatus} else "Overloaded"

@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from .block import Block
 from .scalars import Name, Usd, fault
 
-_LARGEST_BUDGET = 9_000_000
+LARGEST_BUDGET = Decimal(9_000_000)
+"""USD; books are exact up to there."""
 
 
 class Price(Block):
@@ -63,7 +64,7 @@ class BudgetBlock(Block):
             ZoneInfo(self.time_zone)
         except (KeyError, ValueError, OSError):
             raise fault("no such time zone", "write its IANA name, such as Europe/Berlin", at="time_zone") from None
-        if self.usd > _LARGEST_BUDGET:
+        if self.usd > LARGEST_BUDGET:
             raise fault("a budget is at most 9 million USD", "books are exact up to there", at="usd")
         if self.pace and (self.window == "rolling" or self.per == "request"):
             raise fault("only a calendar window has a pace", "leave out 'pace'", at="pace")

@@ -97,7 +97,7 @@ def test_time_runs_faster():
 
 
 async def perform(step):
-    return [event async for event in Actor(INFO, lambda: step, speed=1000).stream(REQUEST, stream=True)]
+    return [event async for event in Actor(INFO, lambda _: step, speed=1000).stream(REQUEST, stream=True)]
 
 
 @pytest.mark.anyio
@@ -116,7 +116,7 @@ class TestActor:
 
     async def test_hangs(self):
         """Says what it says, then nothing for ever."""
-        events = Actor(INFO, lambda: Hangs("half"), speed=1000).stream(REQUEST, stream=True)
+        events = Actor(INFO, lambda _: Hangs("half"), speed=1000).stream(REQUEST, stream=True)
         assert (await anext(events)).text == "half"
         following = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0)
@@ -138,7 +138,7 @@ class TestStaging:
         staging.outage("*", "down", times=1)
         assert router.complete("hello", max_tokens=9).receipt.attempts[0].code is Code.UNAVAILABLE
         assert len(staging.emulators["cloud"].requests) > 1
-        own = Actor(TargetInfo(name="local", kind="own", zone="device"), lambda: Answers("mine"), speed=1000)
+        own = Actor(TargetInfo(name="local", kind="own", zone="device"), lambda _: Answers("mine"), speed=1000)
         staging.outage("cloud", "status_529")
         assert staging.router(policy(), targets={"local": own}).complete("hello", max_tokens=9).text == "mine"
         staging.close()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hybridinfer.drill.scenario import FaultBlock, fits, hit, load_scenario, locate, shipped_drills
+from hybridinfer.drill.failing import FaultBlock, hit
+from hybridinfer.drill.scenario import fits, load_scenario, locate, shipped_drills
 from hybridinfer.errors import PolicyError
 from hybridinfer.policy.load import load
 
@@ -63,6 +64,8 @@ def test_a_scenario_is_read(tmp_path):
         ("status_429", "status_492", "unknown value 'status_492'; did you mean 'status_429'?"),
         ("at: 30s", "at: 30", "not a duration"),
         ("at: 30s", "at: 3m", "phases: phases rise, and begin before the drill ends"),
+        ("share: 50%", "requests: hrad", "phase 2, cloud: no request 'hrad'; did you mean 'hard'?"),
+        ("fault: status_429, ", "", "either a fault or a script"),
         ("name: hard", "name: card", "two requests have one name"),
         ("levels: {complexity: high}", "weight: 2", "a request without a prompt or levels"),
         ('private: "4111', 'private: "5111', "not a piece of the prompt"),
@@ -93,7 +96,11 @@ def test_no_scenario_at_all(tmp_path, text, what):
         ("{cloud: {fault", "{clod: {fault", "11:24: policy 'policy' has no target 'clod'; did you mean 'cloud'?"),
         ("{cloud: {fault", "{c: {fault", "'c' is a canned reply, which cannot fail"),
         ("{cloud: {fault", "{b: {fault", "status_429 cannot happen to 'b'"),
-        ("{cloud: {fault", "{ledger: {fault", "a ledger can only be down"),
+        ("{cloud: {fault", "{ledger: {fault", "status_429 cannot happen to the ledger; write one of disk_full, down, locked, redis_gone"),
+        ("{cloud: {fault", "{policy: {fault", "status_429 cannot happen to the policy; write one of broken"),
+        ("{cloud: {fault: status_429, ", "{ledger: {fault: locked, ", "the ledger fails for everybody"),
+        ("status_429", "nan_logits", "nan_logits cannot happen to 'a': it has no model on this machine"),
+        ("status_429", "disk_full", "disk_full happens to no target"),
         ("complexity: high", "complexity: hihg", "complexity has no level 'hihg'; did you mean 'high'?"),
         ("complexity: high", "mood: high", "unknown signal 'mood'"),
         ("privacy: no_leak", "answered_by: d", "unknown target 'd'"),
