@@ -14,14 +14,15 @@ from .budget.prices import PriceBook
 from .commands import Runtime
 from .driver import Equipment
 from .errors import ConfigurationError
+from .learning.memory import Memory
 from .load.limited import LimitedTarget
 from .load.replicated import ReplicatedTarget
 from .policy.load import digest, shipped
 from .policy.model import Policy
 from .privacy.egress import Guarded
+from .resilience import retry
 from .resilience.breaker import Breaker
 from .resilience.latency import Latency
-from .resilience.retry import RetryBudget
 from .signals import registry as signals
 from .targets import registry as targets
 from .targets.base import TargetContext
@@ -29,6 +30,7 @@ from .targets.base import TargetContext
 if TYPE_CHECKING:
     from .budget.ledger import Ledger
     from .observe.hooks import Hook
+    from .resilience.retry import RetryBudget
     from .signals.base import Signal
     from .targets.base import Target
     from .types import Request
@@ -59,6 +61,8 @@ class Assembler:
     rng: Callable[[], float]
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    retry_budget: RetryBudget | None = None
+    """None: the process's."""
 
     def assemble(self, policy: Policy, before: Assembled | None = None) -> Assembled:
         """Everything that requests share. No network, no model is loaded. Raises ConfigurationError.
@@ -82,7 +86,7 @@ class Assembler:
                 if target.info.kind != "canned"
             },
             latencies={name: Latency() for name in built},
-            retry_budget=RetryBudget(),
+            retry_budget=self.retry_budget or retry.PROCESS,
             clock=self.clock,
             now=self.now,
             random=self.rng,
@@ -99,6 +103,7 @@ class Assembler:
             ledger=ledger,
             books_behind=books_behind(ledger),
             sleep=self.sleep,
+            memory=Memory(policy, self.environ, before.equipment.memory if before is not None else None),
             hooks=tuple(self.hooks),
         )
         if before is not None:

@@ -17,7 +17,7 @@ from weakref import ref
 from .commands import Result
 from .driver import Drive, Equipment
 from .errors import ConfigurationError
-from .options import Messages, build_request
+from .options import Messages, build_request, verdict_of
 from .types import End, Request, Response, StreamEvent, TextDelta, Usage
 from .underway import UnderWay
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .policy.model import Policy
     from .receipt import Decision, Receipt
     from .resilience.breaker import Health
+    from .resilience.retry import RetryBudget
     from .signals.base import Signal
     from .targets.base import Target
 
@@ -49,7 +50,8 @@ class AsyncRouter:
 
     `targets` replaces targets of the policy by objects of your own (see `hybridinfer.testing.FakeTarget`), `signals`
     its signals; `ledger` replaces the SQLite ledger; `environ` replaces the process's environment as the source of
-    keys; `hooks` are told of every receipt. `watch`: take the policy's file over whenever it changes. `clock` (monotonic seconds), `sleep` and `rng` (0..1) are for tests and
+    keys; `hooks` are told of every receipt. `watch`: take the policy's file over whenever it changes. `clock` (monotonic
+    seconds), `sleep`, `rng` (0..1) and `retry_budget`, which all routers of a process share otherwise, are for tests and
     simulations.
 
     One router serves any number of concurrent requests. Close it, or use it as an async context manager.
@@ -68,6 +70,7 @@ class AsyncRouter:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Callable[[], float] = random.random,
+        retry_budget: RetryBudget | None = None,
     ) -> None:
         from pathlib import Path
 
@@ -95,6 +98,7 @@ class AsyncRouter:
             rng=rng,
             now=lambda: datetime.now(UTC),
             new_id=new_id,
+            retry_budget=retry_budget,
         )
         self._under_way = UnderWay()
         self._in_force = InForce(loaded, path, assembler, self._under_way)
@@ -164,6 +168,19 @@ class AsyncRouter:
         finally:
             self._under_way.leave(one)
 
+    async def feedback(self, receipt_id: str, *, score: float | None = None, accepted: bool | None = None) -> bool:
+        """Say how good an answer was, for `hybridinfer learn`: `score` from 0 to 1, or `accepted`.
+
+        Only the number is kept, beside the features of the request. False: none are kept under this id, as the request
+        was private, is too old, got a canned reply, or ran elsewhere. A second verdict replaces the first.
+
+        Raises ConfigurationError where the policy does not say `learning: {store: features}`.
+        """
+        verdict = verdict_of(score=score, accepted=accepted)
+        memory = self._equipment.memory
+        assert memory is not None, "every assembled router has one"
+        return await memory.label(receipt_id, verdict)
+
     async def warmup(self) -> Mapping[str, str]:
         """Load now what the first requests would load. Returns what is not ready: target -> why."""
         self._look()
@@ -203,6 +220,8 @@ class AsyncRouter:
         if equipment.bookings:
             await asyncio.wait(equipment.bookings, timeout=BOOKINGS)
         ends += await asyncio.gather(equipment.ledger.aclose(), return_exceptions=True)
+        if equipment.memory is not None:
+            await asyncio.to_thread(equipment.memory.close)
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
         for name, end in zip([*equipment.targets, "(ledger)"], ends, strict=True):
@@ -353,6 +372,7 @@ def _response(result: Result) -> Response:
         usage=answer.usage or Usage(),
         model=answer.model,
         logprobs=answer.logprobs,
+        confidence=answer.confidence,
     )
 
 

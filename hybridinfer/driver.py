@@ -29,29 +29,30 @@ from .commands import (
     Score,
     Settle,
     Sleep,
+    Together,
+    Work,
 )
 from .errors import RequestError
 from .flow import run
 from .observe.hooks import Hook, tell
 from .opened import CLOSING, Opened
-from .planning import Planner
+from .planning import INLINE_CHARACTERS, Planner, characters
 from .privacy.egress import Clearance, Guarded
 from .receipt import ANSWERED, Code, Receipt
 from .signals.base import Signal, SignalResult, Standing
 from .signals.registry import highest, score_all
-from .types import Reset, Start, TextDelta, ToolCall, ToolCallDelta, ToolResult
+from .types import Reset, Start, TextDelta, ToolCallDelta
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from .budget.ledger import Ledger, Reservation
+    from .learning.memory import Memory
+    from .learning.notes import Note
     from .receipt import Decision
     from .types import Request
 
 logger = logging.getLogger("hybridinfer")
-
-INLINE_CHARACTERS = 20_000
-"""Longer requests are scored in a thread: that many characters take a few milliseconds."""
 
 FASTER = "another target was faster"
 
@@ -71,6 +72,8 @@ class Equipment:
     """Every signal is this package's own, and so takes bounded time: a short request needs no thread."""
     ledger: Ledger
     sleep: Callable[[float], Awaitable[None]]
+    memory: Memory | None = None
+    """What is learned from the traffic; None: nothing."""
     hooks: Sequence[Hook] = ()
     books_behind: bool = False
     """The ledger's `settle` and `release` never wait (see `budget.book.books_behind`)."""
@@ -87,6 +90,7 @@ class Drive:
         self._flow = run(request, equipment.runtime, hold=hold)
         self._calls: dict[str, Opened] = {}  # by target; those that are booked already are over and harmless
         self._silent: set[asyncio.Task[Outcome]] = set()  # calls that run while the flow does something else
+        self._note: Note | None = None
         self.result: Result | None = None
         self.receipt: Receipt | None = None
         """There once the request has ended: answered, failed or abandoned."""
@@ -106,7 +110,8 @@ class Drive:
             scores = await self._score(command, explain=True)
         finally:
             self._flow.close()
-        return Planner(self._request, self._with.runtime).plan(scores)
+        planner = Planner(self._request, self._with.runtime)
+        return await asyncio.to_thread(planner.plan, scores) if planner.long else planner.plan(scores)
 
     async def events(self) -> AsyncGenerator[Delta, None]:
         """The answer piece by piece; `result` is set at the end."""
@@ -144,16 +149,20 @@ class Drive:
 
     def _tell(self, receipt: Receipt) -> None:
         self.receipt = receipt
-        tell(receipt, self._with.hooks)
+        tell(receipt, self._with.hooks if self._note is None else (*self._with.hooks, self._note))
 
     async def _carry_out(self, command: Command) -> Any:
         match command:
             case Score():
                 return await self._score(command)
+            case Work(does=does):
+                return await asyncio.to_thread(does)
             case Call():
                 return await self._call(command)
             case Race():
                 return await self._race(command)
+            case Together(calls=calls):
+                return await self._together(calls)
             case Reserve():
                 return await self._reserve(command)
             case Settle(reservation=reservation, usd=usd, estimated=estimated):
@@ -169,11 +178,20 @@ class Drive:
                 assert_never(command)
 
     async def _score(self, command: Score, *, explain: bool = False) -> Mapping[str, SignalResult]:
+        results, memory = await self._measure(command, explain=explain), self._with.memory
+        if memory is None:
+            return results
+        results = memory.place(results, count=not explain)
+        if not explain:
+            self._note = memory.note(command.request, results, self._with.runtime.infos)
+        return results
+
+    async def _measure(self, command: Score, *, explain: bool) -> Mapping[str, SignalResult]:
         policy, signals = self._with.runtime.policy, self._with.signals
         standing = Standing(asked=not self._with.runtime.window_budgets)
         if self._with.runtime.window_budgets and (explain or self._with.asks_standing):
             standing = await self._standing(command)
-        if self._with.quick_signals and _characters(command.request) <= INLINE_CHARACTERS:
+        if self._with.quick_signals and characters(command.request) <= INLINE_CHARACTERS:
             return score_all(policy, signals, command.request, standing)
         try:
             async with asyncio.timeout(command.seconds / 2):
@@ -251,6 +269,11 @@ class Drive:
                 ends[name] = self._calls[name].so_far(Code.CANCELLED, FASTER)
         return ends
 
+    async def _together(self, calls: Sequence[Call]) -> Mapping[str, Outcome]:
+        tasks = {call.target: self._beside(call) for call in calls}
+        await asyncio.wait(tasks.values())
+        return {target: task.result() for target, task in tasks.items()}
+
     def _beside(self, call: Call) -> asyncio.Task[Outcome]:
         task = asyncio.create_task(self._open(call))
         self._silent.add(task)
@@ -296,16 +319,3 @@ def _pieces(answer: Answer) -> Iterator[TextDelta | ToolCallDelta]:
         yield TextDelta(text=answer.text, logprobs=answer.logprobs or ())
     for index, call in enumerate(answer.tool_calls):
         yield ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
-
-
-def _characters(request: Request) -> int:
-    """How much there is to read, roughly."""
-    count = 0
-    for message in request.messages:
-        count += len(message.text)
-        for part in message.parts:
-            if isinstance(part, ToolResult):
-                count += sum(len(getattr(inner, "text", "")) for inner in part.content)
-            elif isinstance(part, ToolCall):
-                count += len(part.arguments)
-    return count

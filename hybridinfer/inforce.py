@@ -106,6 +106,8 @@ class InForce:
         after = self._assembler.assemble(policy, before)
         self._assembled = after
         old, new = before.equipment, after.equipment
+        if old.memory is not None and new.memory is not None:
+            old.memory.leave(new.memory)
         logger.info("policy %s: %s replaces %s", self._path, new.runtime.digest, old.runtime.digest)
         dropped: dict[str, Callable[[], Awaitable[None]]] = {
             name: target.aclose

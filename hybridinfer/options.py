@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
@@ -25,8 +26,20 @@ def build_request(messages: Messages, options: Mapping[str, Any]) -> Request:
         close = get_close_matches(unknown[0], list(_OPTIONS), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else f"; options are {', '.join(_OPTIONS)}"
         raise TypeError(f"unknown option {unknown[0]!r}{hint}")
+    forms = [name for name in ("response_format", "choices", "regex") if options.get(name) is not None]
+    if len(forms) > 1:
+        raise ValueError(f"{forms[1]}: an answer has one form; leave out {forms[0]}")
     given = {_OPTIONS[name][0]: _OPTIONS[name][1](name, value) for name, value in options.items() if value is not None}
     return Request(messages=_messages(messages), **given)
+
+
+def verdict_of(*, score: float | None, accepted: bool | None) -> float:
+    """One verdict on an answer, 0..1, from either way of saying it. Raises TypeError, ValueError."""
+    if (score is None) == (accepted is None):
+        raise TypeError("feedback: give score= (0 to 1) or accepted= (True or False), one of them")
+    if accepted is not None:
+        return float(_flag("accepted", accepted))
+    return _number(0, 1)("score", score)
 
 
 def _messages(messages: Messages) -> tuple[Message, ...]:
@@ -145,6 +158,22 @@ def _response_format(_name: str, value: Any) -> ResponseFormat | None:
     return wanted
 
 
+def _choices(name: str, value: object) -> ResponseFormat:
+    choices = _texts(name, value)
+    if len(set(choices)) < len(choices) or any(choice != choice.strip() for choice in choices):
+        raise ValueError(f"{name}: give each text once, without blanks around it")
+    return ResponseFormat(type="choice", choices=choices)
+
+
+def _regex(name: str, value: object) -> ResponseFormat:
+    pattern = _text(name, value)
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{name}: not a regular expression ({error.msg})") from None
+    return ResponseFormat(type="regex", pattern=pattern)
+
+
 def _check_schema(schema: Mapping[str, Any]) -> None:
     from jsonschema import Draft202012Validator, SchemaError
     from jsonschema.validators import validator_for
@@ -167,6 +196,8 @@ _OPTIONS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "tools": ("tools", _tools),
     "tool_choice": ("tool_choice", _tool_choice),
     "response_format": ("response_format", _response_format),
+    "choices": ("response_format", _choices),
+    "regex": ("response_format", _regex),
     "logprobs": ("logprobs", _flag),
     "metadata": ("metadata", _pairs),
     "user": ("user", _text),

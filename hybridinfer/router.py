@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .policy.model import Policy
     from .receipt import Decision, Receipt
     from .resilience.breaker import Health
+    from .resilience.retry import RetryBudget
     from .signals.base import Signal
     from .targets.base import Target
 
@@ -150,11 +151,19 @@ class Router:
         environ: Mapping[str, str] | None = None,
         hooks: Sequence[Hook] = (),
         watch: bool = False,
+        retry_budget: RetryBudget | None = None,
     ) -> None:
         from .async_router import AsyncRouter
 
         self._router: AsyncRouter = AsyncRouter(
-            policy, targets=targets, signals=signals, ledger=ledger, environ=environ, hooks=hooks, watch=watch
+            policy,
+            targets=targets,
+            signals=signals,
+            ledger=ledger,
+            environ=environ,
+            hooks=hooks,
+            watch=watch,
+            retry_budget=retry_budget,
         )
         if watch:
             _loop_thread.run(self._router.__aenter__())  # nothing but the watch begins there
@@ -196,6 +205,10 @@ class Router:
     def decide(self, messages: Messages, **options: Any) -> Decision:
         """What would be done with this request, and why. No call is made."""
         return _loop_thread.run(self._router.decide(messages, **options))
+
+    def feedback(self, receipt_id: str, *, score: float | None = None, accepted: bool | None = None) -> bool:
+        """Say how good an answer was; see `AsyncRouter.feedback`."""
+        return _loop_thread.run(self._router.feedback(receipt_id, score=score, accepted=accepted))
 
     def warmup(self) -> Mapping[str, str]:
         """Load now what the first requests would load. Returns what is not ready: target -> why."""

@@ -38,7 +38,10 @@ class ComplexitySignal:
 
     def __init__(self, block: SignalBlock) -> None:
         self._block = block
-        self._scorer, self._weights = scorer_of(block) if block.options else (None, "")
+        self._scorer: Scorer | None = None  # the shipped one is read at its first use
+        self._weights = ""
+        if block.options:
+            self._scorer, self._weights = scorer_of(block)
 
     def score(self, request: Request, standing: Standing) -> SignalResult:
         """Measure `request`: its last user turn first, then the conversation around it."""

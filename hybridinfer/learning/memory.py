@@ -1,0 +1,72 @@
+"""What a router remembers under one policy: the bands in force, and features to learn from. See docs/learn.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigurationError
+from ..signals.weights import state_folder
+from .journal import Journal
+from .levels import LiveLevels, levels_path
+from .notes import Note, take_note
+
+if TYPE_CHECKING:
+    from ..policy.model import Policy
+    from ..signals.base import SignalResult
+    from ..targets.base import TargetInfo
+    from ..types import Request
+
+JOURNAL = "learning.sqlite3"
+"""The file of features and labels, in the state folder."""
+
+
+class Memory:
+    """Shared by all requests of a router. A policy with plain levels that stores nothing touches no file."""
+
+    def __init__(self, policy: Policy, environ: Mapping[str, str], before: Memory | None = None) -> None:
+        """`before`: what the last policy's router remembers; what is still about the same things is taken over."""
+        folder = state_folder(environ)
+        self.policy = policy
+        self.levels = LiveLevels(policy, levels_path(policy, folder))
+        self.journal: Journal | None = None
+        if policy.learning.store == "features":
+            self.journal = Journal(folder / JOURNAL, keep=policy.learning.keep)
+        if before is not None:
+            if before.policy.name == policy.name and before.levels.takes(policy):
+                self.levels = before.levels
+            if self.journal is not None and before.policy.learning == policy.learning:
+                self.journal = before.journal
+
+    def place(self, results: Mapping[str, SignalResult], *, count: bool) -> Mapping[str, SignalResult]:
+        """The results with the levels in force; see `LiveLevels.place`."""
+        return self.levels.place(results, count=count)
+
+    def note(
+        self, request: Request, results: Mapping[str, SignalResult], infos: Mapping[str, TargetInfo]
+    ) -> Note | None:
+        """A hook that keeps this request's features; None where nothing may be kept of it."""
+        return take_note(self.journal, self.policy, infos, request, results)
+
+    async def label(self, receipt_id: str, score: float) -> bool:
+        """Keep a label; see `AsyncRouter.feedback`. Raises ConfigurationError where the policy keeps nothing."""
+        if self.journal is None:
+            raise ConfigurationError(
+                f"policy {self.policy.name!r} keeps nothing to learn from; say 'learning: {{store: features}}' in it"
+            )
+        import asyncio
+
+        return await asyncio.wrap_future(self.journal.label(receipt_id, score))
+
+    def leave(self, successor: Memory) -> None:
+        """Write what `successor` does not go on with."""
+        if successor.levels is not self.levels:
+            self.levels.close()
+        if self.journal is not None and successor.journal is not self.journal:
+            self.journal.close()
+
+    def close(self) -> None:
+        """Write what is not written yet; blocks for a moment."""
+        self.levels.close()
+        if self.journal is not None:
+            self.journal.close()
