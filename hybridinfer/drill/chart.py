@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from html import escape
-from itertools import groupby
-from math import ceil, floor, log10
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING
 
+from .axes import BUCKETS, LEFT, WIDE, Logarithmic, bucket_of, frame, line, svg, time_labels, x_of, x_of_bucket
 from .judge import percentile
 
 if TYPE_CHECKING:
     from .course import Course, Served
 
-BUCKETS = 60
-_WIDE, _LEFT = 960, 58
 _RUNGS = 4
-_MOST_TICKS = 5
 _NOBODY, _CANNED = "nobody", "canned"
 
 
@@ -53,19 +49,19 @@ def bars(course: Course, behind: str) -> str:
     high = 150
     buckets = [Counter(_kind(course, one) for one in some) for some in _buckets(course)]
     top = max((sum(bucket.values()) for bucket in buckets), default=0) or 1
-    wide = (_WIDE - _LEFT) / BUCKETS
+    wide = (WIDE - LEFT) / BUCKETS
     shapes = []
     for number, bucket in enumerate(buckets):
         y = float(high)
         for kind in sorted(bucket, key=_order):
             tall = bucket[kind] / top * high
             y -= tall
-            x = _LEFT + number * wide
+            x = LEFT + number * wide
             shapes.append(
                 f'<rect x="{x + 0.75:.1f}" y="{y:.1f}" width="{wide - 1.5:.1f}" height="{tall:.1f}" '
                 f'fill="var(--{kind})"><title>{bucket[kind]}</title></rect>'
             )
-    return _frame(course, high, behind + "".join(shapes), [(0, "0"), (top, str(top))], top)
+    return frame(course.scenario.duration, high, behind + "".join(shapes), [(0, "0"), (1, str(top))])
 
 
 def band(course: Course, behind: str) -> str:
@@ -77,39 +73,13 @@ def band(course: Course, behind: str) -> str:
         if (seconds := [max(one.seconds, 0.001) for one in some])
     ]
     if not rows:
-        return _frame(course, high, behind, [], 1)
-    low = _round(min(median for _, median, _ in rows), down=True)
-    top = max(_round(max(p95 for *_, p95 in rows)), low + 1)
-
-    def y(seconds: float) -> float:
-        return high - (log10(seconds) - log10(_tick(low))) / (log10(_tick(top)) - log10(_tick(low))) * high
-
-    def x(number: int) -> float:
-        return _LEFT + (number + 0.5) * (_WIDE - _LEFT) / BUCKETS
-
-    upper = " ".join(f"{x(number):.1f},{y(p95):.1f}" for number, _, p95 in rows)
-    lower = " ".join(f"{x(number):.1f},{y(median):.1f}" for number, median, _ in reversed(rows))
-    middle = " ".join(f"{x(number):.1f},{y(median):.1f}" for number, median, _ in rows)
-    shapes = (
-        f'<polygon points="{upper} {lower}" fill="var(--r1)" opacity="0.28"/>'
-        f'<polyline points="{middle}" fill="none" stroke="var(--r1)" stroke-width="1.8"/>'
-    )
-    step = ceil((top - low) / _MOST_TICKS)
-    ticks = [((high - y(_tick(number))) / high, f"{_tick(number):g} s") for number in range(low, top + 1, step)]
-    return _frame(course, high, behind + shapes, ticks, 1)
-
-
-def _tick(number: int) -> float:
-    """The series ... 0.5, 1, 2, 5, 10 ...; number 0 is 1."""
-    return (1, 2, 5)[number % 3] * 10.0 ** (number // 3)
-
-
-def _round(value: float, *, down: bool = False) -> int:
-    """The number of the nearest member of that series that is not below `value` (or, `down`, not above it)."""
-    number = 3 * floor(log10(value))
-    while _tick(number + 1) <= value:
-        number += 1
-    return number if down or _tick(number) >= value else number + 1
+        return frame(course.scenario.duration, high, behind, [])
+    scale = Logarithmic.around(min(median for _, median, _ in rows), max(p95 for *_, p95 in rows))
+    middle = [(x_of_bucket(number + 0.5), high - scale.share(median) * high) for number, median, _ in rows]
+    upper = [(x_of_bucket(number + 0.5), high - scale.share(p95) * high) for number, _, p95 in rows]
+    around = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*upper, *reversed(middle)])
+    shapes = f'<polygon points="{around}" fill="var(--r1)" opacity="0.28"/>{line(middle, "r1")}'
+    return frame(course.scenario.duration, high, behind + shapes, scale.ticks("s"))
 
 
 def strips(course: Course) -> str:
@@ -120,7 +90,7 @@ def strips(course: Course) -> str:
     times = [*(sample.at for sample in course.samples), course.scenario.duration]
     for number, name in enumerate(names):
         y = number * row
-        shapes.append(f'<text x="{_LEFT - 6}" y="{y + 13}" text-anchor="end">{escape(_short(name))}</text>')
+        shapes.append(f'<text x="{LEFT - 6}" y="{y + 13}" text-anchor="end">{escape(_short(name))}</text>')
         states = ((sample.states[name], i) for i, sample in enumerate(course.samples))
         for state, run in groupby(states, key=lambda each: each[0]):
             places = [i for _, i in run]
@@ -129,21 +99,19 @@ def strips(course: Course) -> str:
                 f'<rect x="{x:.1f}" y="{y + 3}" width="{max(end - x, 1):.1f}" height="{row - 7}" rx="2" '
                 f'fill="var(--{colors[state]})"><title>{escape(name)}: {state}</title></rect>'
             )
-    return _svg(len(names) * row + 20, "".join([*shapes, *_hours(course, len(names) * row)]))
+    high = len(names) * row
+    return svg(high + 20, "".join([*shapes, *time_labels(course.scenario.duration, high)]))
 
 
 def spend(course: Course, behind: str) -> str:
     """Money over time, added up."""
-    high, total = 70, 0.0
-    points = [f"{_LEFT},{high}"]
+    high = 70
     sums = [float(sum(one.receipt.cost_usd for one in some)) for some in _buckets(course)]
     most = sum(sums)
-    for number, usd in enumerate(sums):
-        total += usd
-        x = _LEFT + (number + 1) * (_WIDE - _LEFT) / BUCKETS
-        points.append(f"{x:.1f},{high - (total / most if most else 0) * high:.1f}")
-    line = f'<polyline points="{" ".join(points)}" fill="none" stroke="var(--r2)" stroke-width="1.8"/>'
-    return _frame(course, high, behind + line, [(0, "$0"), (1, f"${most:.2g}")] if most else [(0, "$0")], 1)
+    totals = [0.0, *accumulate(sums)]
+    points = [(x_of_bucket(i), high - (total / most if most else 0) * high) for i, total in enumerate(totals)]
+    ticks = [(0.0, "$0"), (1.0, f"${most:.2g}")] if most else [(0.0, "$0")]
+    return frame(course.scenario.duration, high, behind + line(points, "r2"), ticks)
 
 
 def _kind(course: Course, one: Served) -> str:
@@ -160,58 +128,13 @@ def _order(kind: str) -> tuple[int, str]:
 def _buckets(course: Course) -> list[list[Served]]:
     buckets: list[list[Served]] = [[] for _ in range(BUCKETS)]
     for one in course.served:
-        buckets[min(int(one.at / course.scenario.duration * BUCKETS), BUCKETS - 1)].append(one)
+        buckets[bucket_of(course.scenario.duration, one.at)].append(one)
     return buckets
 
 
 def _x(course: Course, at: float) -> float:
-    return _LEFT + min(at / course.scenario.duration, 1) * (_WIDE - _LEFT)
-
-
-def _frame(course: Course, high: int, shapes: str, ticks: Iterable[tuple[float, str]], top: float) -> str:
-    """A plot with its axes: `ticks` on the left, time below."""
-    marks = [
-        f'<line x1="{_LEFT}" x2="{_WIDE}" y1="{high - value / top * high:.1f}" y2="{high - value / top * high:.1f}" '
-        f'stroke="var(--line)"/><text x="{_LEFT - 6}" y="{high - value / top * high + 4:.1f}" '
-        f'text-anchor="end">{escape(word)}</text>'
-        for value, word in ticks
-    ]
-    marks += _hours(course, high)
-    # What is shaded ends with the plot, not with its labels.
-    plot = f'<svg x="0" y="0" width="{_WIDE}" height="{high}" overflow="visible">{shapes}</svg>'
-    return _svg(high + 20, "".join(marks) + plot, above=14)
-
-
-def _hours(course: Course, high: float) -> list[str]:
-    """The time, below a plot that is so high."""
-    return [
-        f'<text x="{_x(course, at):.1f}" y="{high + 15}" text-anchor="{_anchor(at, course)}">{_time(at)}</text>'
-        for at in _times(course.scenario.duration)
-    ]
-
-
-def _anchor(at: float, course: Course) -> str:
-    return "end" if at >= course.scenario.duration else "middle" if at else "start"
-
-
-def _times(duration: float) -> Sequence[float]:
-    step = next((step for step in _STEPS if duration / step <= 10), duration)
-    return [step * i for i in range(int(duration // step) + 1)]
-
-
-_STEPS = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400)
-
-
-def _time(at: float) -> str:
-    if at >= 3600 and at % 3600 == 0:
-        return f"{at / 3600:g} h"
-    return f"{at / 60:g} min" if at >= 60 and at % 60 == 0 else f"{at:g} s"
+    return x_of(course.scenario.duration, at)
 
 
 def _short(name: str) -> str:
     return name if len(name) <= 9 else f"{name[:8]}…"
-
-
-def _svg(high: float, inside: str, *, above: int = 0) -> str:
-    box = f"0 {-above} {_WIDE} {high + above:g}"
-    return f'<div class="plot"><svg viewBox="{box}" role="img">{inside}</svg></div>'

@@ -7,7 +7,8 @@ from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from .chart import BUCKETS, band, bars, legend, phases, spend, strips
+from .axes import BUCKETS
+from .chart import band, bars, legend, phases, spend, strips
 from .judge import cost, percentile
 from .report import line
 from .run import merged
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .judge import Verdict
     from .run import Drill
 
-_STYLE = """
+STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1c2430;--dim:#5d6877;--line:#dde2e8;--card:#f6f8fa;--good:#1a7f4b;
 --bad:#c62f3b;--r1:#3b7dd8;--r2:#59b0a8;--r3:#d9a441;--r4:#b8763b;--canned:#9aa3ae;--nobody:#c62f3b;--phase:#c62f3b14;
 --open:#c62f3b;--half:#d9a441;--closed:#59b08a}
@@ -54,7 +55,7 @@ def page(drills: Sequence[Drill]) -> str:
         [
             '<!doctype html><html lang="en"><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
-            f"<title>{title}</title><style>{_STYLE}</style>",
+            f"<title>{title}</title><style>{STYLE}</style>",
             f"<h1>{_mark(passed == count)}{title}</h1>",
             f'<p class="dim">hybridinfer drill: {escape(_where(drills))}</p>',
             *_contents(drills),

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from hybridinfer.drill.chart import _times
+from hybridinfer.drill.axes import times as round_times
 from hybridinfer.drill.coverage import Edge, coverage
 from hybridinfer.drill.judge import percentile
 from hybridinfer.drill.page import page
@@ -316,7 +316,7 @@ class TestReports:
 )
 def test_a_time_axis_has_few_marks(duration, last):
     """At most eleven."""
-    times = _times(duration)
+    times = round_times(duration)
     assert len(times) <= 12
     assert times[-1] == pytest.approx(last, rel=0.2)
 
