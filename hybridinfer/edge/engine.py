@@ -1,4 +1,4 @@
-"""One model at work: a thread of its own, a bounded first-come-first-served queue, one answer at a time.
+"""One model at work: a thread of its own, a bounded queue, and as many answers at once as its memory carries.
 
 The event loop never waits for the model, and the model never waits for a caller.
 """
@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
 from ..receipt import Code
-from .generate import Done, GenerationFailed, Piece, generate
-from .session import Sequence, Stop, Stopped
-from .template import TemplateRefused
+from .batch import Batch
+from .generate import Done, GenerationFailed, Piece
+from .memory import default_limit
+from .session import Stop, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,20 +49,40 @@ class Task:
     prepare: Callable[[Vocabulary], Prompt]
     emit: Callable[[Item], None]
     cancel: Stop = field(default_factory=Stop)
+    priority: int = 0
+    """The higher, the earlier."""
+    tenant: str = ""
+    """Tenants of one priority take turns."""
+    deadline: float | None = None
+    """Of the first token, on the engine's clock (monotonic seconds): refused as soon as it cannot be met."""
 
 
 class Engine:
     """Loads its model on its own thread at the first task, and keeps it until `close`.
 
-    Where loading fails, every waiting task is told and the engine is `dead`: a new one may try again.
+    Where loading fails, or the runtime itself, every task is told and the engine is `dead`: a new one may try again.
     """
 
-    def __init__(self, load: Callable[[], Loaded], *, name: str, waiting: int = 16) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Loaded],
+        *,
+        name: str,
+        waiting: int = 16,
+        rows: int = 8,
+        memory: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`rows` answers at once and `waiting` more; `memory` bytes for keys and values, None: `default_limit`."""
         self._load = load
-        self._waiting = waiting
-        self._tasks: deque[Task] = deque()
-        self._running: Task | None = None
+        self._most = waiting + rows
+        self._rows = rows
+        self._memory = memory
+        self._clock = clock
+        self._arrived: list[Task] = []
+        self._open: set[Task] = set()
         self._changed = threading.Condition()
+        self._halt = Stop()
         self._thread: threading.Thread | None = None
         self._name = name
         self.dead = False
@@ -71,9 +92,10 @@ class Engine:
         with self._changed:
             if self.dead:
                 raise GenerationFailed(Code.UNAVAILABLE, f"{self._name} was closed")
-            if sum(not waiting.cancel.requested for waiting in self._tasks) >= self._waiting:
-                raise GenerationFailed(Code.SATURATED, f"{self._waiting} requests wait for {self._name} already")
-            self._tasks.append(task)
+            if sum(not other.cancel.requested for other in self._open) >= self._most:
+                raise GenerationFailed(Code.SATURATED, f"{self._most} requests are at {self._name} already")
+            self._arrived.append(task)
+            self._open.add(task)
             self._changed.notify()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=f"hybridinfer-{self._name}", daemon=True)
@@ -83,8 +105,9 @@ class Engine:
         """Stop what runs, refuse what waits, free the model. Waits for the thread, at most `timeout` seconds."""
         with self._changed:
             self.dead = True
-            if self._running is not None:
-                self._running.cancel()
+            self._halt()
+            for task in self._open:
+                task.cancel()
             self._changed.notify()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
@@ -98,40 +121,49 @@ class Engine:
             _logger.exception("loading %s failed", self._name)
             self._end(ModelError(f"{self._name} could not be loaded ({type(error).__name__})"))
         else:
-            sequence = Sequence(loaded.session)
-            while (task := self._next()) is not None:
-                self._answer(task, sequence, loaded.vocabulary)
-            self._end(GenerationFailed(Code.UNAVAILABLE, f"{self._name} was closed"))
+            self._end(self._serve(loaded))
 
-    def _next(self) -> Task | None:
-        with self._changed:
-            self._running = None
-            while not self.dead:
-                while self._tasks:
-                    task = self._tasks.popleft()
-                    if not task.cancel.requested:
-                        self._running = task
-                        return task
-                self._changed.wait()
-            return None
-
-    def _answer(self, task: Task, sequence: Sequence, vocabulary: Vocabulary) -> None:
-        sequence.length = 0
+    def _serve(self, loaded: Loaded) -> Exception:
+        """Until it ends; returns why."""
+        memory = default_limit() if self._memory is None else self._memory
+        batch = Batch(loaded, count=self._rows, memory=memory, halt=self._halt, ended=self._forget, clock=self._clock)
+        reason: Exception = GenerationFailed(Code.UNAVAILABLE, f"{self._name} was closed")
         try:
-            prompt = task.prepare(vocabulary)
-            for item in generate(prompt, sequence, vocabulary.tokenizer, task.cancel):
-                task.emit(item)
+            while (arrived := self._next(idle=not batch.busy)) is not None:
+                for task in arrived:
+                    batch.add(task)
+                batch.round()
         except Stopped:
-            task.emit(GenerationFailed(Code.CANCELLED, "stopped"))
-        except (ModelError, GenerationFailed, TemplateRefused) as error:
-            task.emit(error)
-        except Exception as error:  # one request's fault must not end the others' engine
-            _logger.exception("a request to %s failed", self._name)
-            task.emit(GenerationFailed(Code.UNAVAILABLE, f"the engine failed ({type(error).__name__})"))
+            pass
+        except ModelError as error:
+            reason = error
+        except Exception as error:  # as in _work
+            _logger.exception("%s failed", self._name)
+            reason = ModelError(f"{self._name} failed ({type(error).__name__})")
+        with self._changed:
+            self.dead = True
+        batch.end(reason)
+        return reason
+
+    def _next(self, *, idle: bool) -> list[Task] | None:
+        """Who came since the last round; waits for somebody where there is nothing else to do. None: closed."""
+        with self._changed:
+            while idle and not self._arrived and not self.dead:
+                self._changed.wait()
+            arrived, self._arrived = self._arrived, []
+            if self.dead:
+                self._arrived = arrived
+                return None
+            return arrived
+
+    def _forget(self, task: Task) -> None:
+        with self._changed:
+            self._open.discard(task)
 
     def _end(self, reason: Exception) -> None:
         with self._changed:
             self.dead = True
-            waiting, self._tasks = list(self._tasks), deque()
+            waiting, self._arrived = self._arrived, []
+            self._open.clear()
         for task in waiting:
             task.emit(reason)

@@ -1,7 +1,7 @@
 """One onnxruntime session of a converted model, and one sequence's key/value cache in it.
 
-Tensors are bound once and updated in place. The graph is ragged by batch rows already; `Sequence` runs one
-row, and is what a batching scheduler would replace.
+Tensors are bound once and updated in place. `Sequence` runs one row, for measuring and as the reference of
+`slots.Slots`, which runs many.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from collections.abc import Sequence as Items
     from types import ModuleType
 
@@ -64,7 +65,7 @@ class Stop:
 
 
 class Session:
-    """A loaded model: weights, threads and shapes. Sequences run in it, one at a time."""
+    """A loaded model: weights, threads and shapes. One run at a time."""
 
     def __init__(self, conversion: Conversion, *, threads: int) -> None:
         """Load and verify at once: weights are hashed while the session is made, and not used before they passed.
@@ -81,8 +82,34 @@ class Session:
         shapes = {value.name: value.shape for value in self.onnx.get_inputs()}
         self.past = [name for name in shapes if name.startswith("past_key_values.")]
         self.heads, self.head_size = int(shapes[self.past[0]][1]), int(shapes[self.past[0]][3])
+        self.position_bytes = len(self.past) * self.heads * self.head_size * 4
+        """What the keys and values of one token take."""
         self.vocabulary = int(self.onnx.get_outputs()[0].shape[-1])
         self.threads = threads
+
+    def run(self, binding: Any, stop: Stop) -> None:
+        """Run the model once. Raises `Stopped` once `stop` was called, and `ModelError` where the runtime fails."""
+        if stop.requested:
+            raise Stopped
+        try:
+            self.onnx.run_with_iobinding(binding, stop.options)
+        except Exception as error:  # the runtime's errors share no base class but this
+            if stop.requested:
+                raise Stopped from error
+            raise ModelError(f"onnxruntime failed: {type(error).__name__}") from error
+
+
+def chunks(count: int, size: int = PREFILL_CHUNK) -> Iterator[tuple[int, int]]:
+    """(start, end) of the runs that a prompt of `count` tokens takes, none of one token unless it is all there is.
+
+    A single token goes through the kernels of decoding, whose last bits differ from those of a longer run; among
+    longer runs the length changes no bit. So results depend on no chunk size.
+    """
+    start = 0
+    while start < count:
+        end = count if count - start <= size + 1 else start + size
+        yield start, end
+        start = end
 
 
 class Sequence:
@@ -117,8 +144,8 @@ class Sequence:
         import numpy as np
 
         self.reserve(self.length + len(tokens))
-        for start in range(0, len(tokens), PREFILL_CHUNK):
-            chunk = tokens[start : start + PREFILL_CHUNK]
+        for start, end in chunks(len(tokens)):
+            chunk = tokens[start:end]
             if len(chunk) == 1:
                 self._run_step(chunk[0], stop)
             else:
@@ -132,8 +159,8 @@ class Sequence:
 
         self.reserve(self.length + len(tokens))
         rows: list[Logits] = []
-        for start in range(0, len(tokens), PREFILL_CHUNK):
-            chunk = tokens[start : start + PREFILL_CHUNK]
+        for start, end in chunks(len(tokens)):
+            chunk = tokens[start:end]
             logits = np.zeros((1, len(chunk), self._session.vocabulary), np.float32)
             self._run_chunk(chunk, np.arange(len(chunk)), logits, stop)
             rows.append(logits[0])
@@ -186,14 +213,7 @@ class Sequence:
         self._binding.bind_ortvalue_output("logits", value(logits))
 
     def _run(self, count: int, stop: Stop) -> None:
-        if stop.requested:
-            raise Stopped
-        try:
-            self._session.onnx.run_with_iobinding(self._binding, stop.options)
-        except Exception as error:  # the runtime's errors share no base class but this
-            if stop.requested:
-                raise Stopped from error
-            raise ModelError(f"onnxruntime failed: {type(error).__name__}") from error
+        self._session.run(self._binding, stop)
         self.length += count
 
 

@@ -1,4 +1,4 @@
-"""The engine's thread: first come, first served, bounded, and never silent."""
+"""The engine's thread: bounded, and never silent. What happens in a batch: test_batch.py."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def loaded(tiny_session: Session, tiny_gguf: Path) -> Loaded:
 
 @pytest.fixture
 def engine(loaded: Loaded) -> Iterator[Engine]:
-    engine = Engine(lambda: loaded, name="tiny", waiting=2)
+    engine = Engine(lambda: loaded, name="tiny", waiting=2, rows=1)
     yield engine
     engine.close(WAIT)
 
@@ -64,7 +64,7 @@ def held(engine: Engine) -> Caller:
 
 
 def test_tasks_are_served_in_the_order_they_came(engine: Engine) -> None:
-    """One at a time; the second begins when the first has ended."""
+    """Where there is one slot: the second begins when the first has ended."""
     order: list[int] = []
     first = held(engine)
     others = [Caller(), Caller()]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hybridinfer.edge.generate import Done, GenerationFailed, Piece, Prompt
+from hybridinfer.edge.generate import Done, GenerationFailed, Piece, Prompt, Writer
 from hybridinfer.edge.pool import POOL
 from hybridinfer.edge.vocabulary import Vocabulary
 from hybridinfer.errors import ConfigurationError, ModelNotFound
@@ -120,7 +120,7 @@ async def test_logprobs_come_on_request(make: Any) -> None:
 
 
 async def test_several_requests_at_once_are_all_answered(make: Any) -> None:
-    """They wait for each other, and the event loop waits for none."""
+    """They share the model's steps, and the event loop waits for none."""
     target = make()
     answers = await asyncio.gather(*(collect(target, ask()) for _ in range(5)))
     assert all(answer == answers[0] for answer in answers)
@@ -247,12 +247,14 @@ def answering(monkeypatch: pytest.MonkeyPatch, *pieces: str) -> list[Prompt]:
     """Make the model write `pieces`; returns the prompts it gets."""
     prompts: list[Prompt] = []
 
-    def generate(prompt: Prompt, *_: object) -> Any:
-        prompts.append(prompt)
-        yield from (Piece(text=piece) for piece in pieces)
-        yield Done(reason="stop", input_tokens=len(prompt.tokens), output_tokens=1)
+    class Scripted(Writer):
+        def take(self, logits: object) -> Any:
+            prompts.append(self.prompt)
+            yield from (Piece(text=piece) for piece in pieces)
+            self.over = True
+            yield Done(reason="stop", input_tokens=len(self.prompt.tokens), output_tokens=1)
 
-    monkeypatch.setattr("hybridinfer.edge.engine.generate", generate)
+    monkeypatch.setattr("hybridinfer.edge.batch.Writer", Scripted)
     return prompts
 
 
