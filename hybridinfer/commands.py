@@ -37,6 +37,13 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Compute what would hold up an event loop: a long prompt is counted. Answer: what `does` gives."""
+
+    does: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reserve:
     """Put money aside in the ledger. Answer: a `Reservation`, or a `Denied`."""
 
@@ -172,7 +179,7 @@ class Deliver:
     answer: Answer
 
 
-Command = Score | Reserve | Settle | Release | Call | Race | Sleep | Relay | Restart | Deliver
+Command = Score | Work | Reserve | Settle | Release | Call | Race | Sleep | Relay | Restart | Deliver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,7 @@ class Seam:
     def take(self, piece: TextDelta | ToolCallDelta) -> Sequence[TextDelta | ToolCallDelta]:
         """What of `piece`, and of what was held back, is new."""
         if not self._open:
-            return (piece,)
+            return () if self.torn else (piece,)
         if isinstance(piece, ToolCallDelta):
             before = self.end()
             return () if self.torn else (*before, piece)

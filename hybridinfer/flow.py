@@ -13,8 +13,9 @@ Rules of the path
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .commands import (
@@ -30,13 +31,14 @@ from .commands import (
     Runtime,
     Score,
     Sleep,
+    Work,
 )
 from .continuing import NO_PREFIX, Join, continuable, continuation, stricter
 from .errors import StreamInterrupted
 from .failure import failure
 from .legs import Ask, Leg, Legs
 from .planning import Planner
-from .receipt import ANSWERED, Code, Decision, Reason, Receipt
+from .receipt import ANSWERED, Code, Decision, Reason, Receipt, Removal
 from .resilience.retry import Retries
 from .types import Request
 
@@ -103,17 +105,21 @@ class _Run:
         self.last: Outcome | None = None
         self.shown: tuple[str, Outcome] | None = None  # who said the last piece that the caller holds, and how it ended
         self.rest: Ask | None = None  # what continuing targets are asked
+        self.overflowed = 0  # the largest window that turned out to be too small, in tokens
 
     def steps(self) -> Flow:
         """The whole path."""
         scores: Mapping[str, SignalResult] = yield Score(request=self.request, seconds=self.seconds - self.last_rung)
-        self.decision = decision = self.planner.plan(scores)
+        decision: Decision = yield from self._computed(partial(self.planner.plan, scores))
+        self.decision = decision
         kept: tuple[str, Outcome] | None = None
         position = 0
         while position < len(decision.plan):
             target, outcome, position = yield from self._target(position)
             if outcome.code is not Code.UNSAFE:
                 self.last = outcome
+            if outcome.code is Code.CONTEXT_TOO_LONG:
+                self.overflowed = max(self.overflowed, self.runtime.infos[target].context_window or 0)
             goes_on = self._fall_through(outcome.code, position)
             if outcome.code in ANSWERED:
                 if not goes_on:
@@ -174,11 +180,12 @@ class _Run:
         assert self.decision is not None
         runtime, target, until = self.runtime, self.decision.plan[position], self._until(position)
         ask = Ask(planner=self.planner, levels=self.decision.levels)
-        if self.shown is not None and self.on_interrupt == "continue":
+        unfit = self._no_larger(target)
+        if unfit is None and self.shown is not None and self.on_interrupt == "continue":
             ask = yield from self._goes_on(*self.shown, until=until)
-            unfit = self._cannot_go_on(target, ask)
-            if unfit is not None:
-                return Tried(target, self.legs.note(target, 1, unfit), position + 1)
+            unfit = yield from self._cannot_go_on(target, ask)
+        if unfit is not None:
+            return Tried(target, self.legs.note(target, 1, unfit), position + 1)
         retries: Retries | None = None
         number = 1
         while True:
@@ -244,10 +251,18 @@ class _Run:
         assert ask.join is not None
         return Ask(planner=self.planner, levels=self.decision.levels, join=replace(ask.join, anew=True))
 
-    def _cannot_go_on(self, target: str, ask: Ask) -> Outcome | None:
+    def _no_larger(self, target: str) -> Outcome | None:
+        """The outcome of a target whose window is no larger than one that was too small; it is not called."""
+        window = self.runtime.infos[target].context_window
+        if window is None or window > self.overflowed:
+            return None
+        because = f"its window of {window} is no larger than one that was too small"
+        return Outcome(code=Code.CONTEXT_TOO_LONG, because=because, sent=False)
+
+    def _cannot_go_on(self, target: str, ask: Ask) -> Generator[Command, Any, Outcome | None]:
         if not self.runtime.infos[target].continues:
             return Outcome(code=Code.UNSUPPORTED, because="cannot continue an answer", sent=False)
-        unfit = ask.planner.removal(target)
+        unfit: Removal | None = yield from self._computed(partial(ask.planner.removal, target))
         if unfit is not None and unfit.reason is Reason.CONTEXT:
             return Outcome(code=Code.CONTEXT_TOO_LONG, because=unfit.because, sent=False)
         return None
@@ -320,6 +335,10 @@ class _Run:
         elif ended.code is not Code.CANCELLED:  # else it did not fit, and the caller holds what was there before
             self.shown = target, replace(ended, answer=join.whole(self.shown[1].answer, ended.answer))
         return ended
+
+    def _computed(self, does: Callable[[], Any]) -> Generator[Command, Any, Any]:
+        """What `does` gives; of a long request in a thread."""
+        return (yield Work(does=does)) if self.planner.long else does()
 
     def receipt(self, answered_by: str | None = None) -> Receipt:
         """The receipt as of now."""

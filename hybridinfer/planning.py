@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .policy.decide import decide
 from .receipt import Decision, Reason, Removal
+from .types import ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from .commands import Runtime
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 MIN_ANSWER = 64
 """Tokens of room for an answer that a window must offer when the caller names no `max_tokens`."""
+
+
+INLINE_CHARACTERS = 20_000
+"""Longer requests are scored and counted in a thread: that many characters take a few milliseconds."""
 
 
 class Planner:
@@ -31,9 +36,14 @@ class Planner:
         self._tokens: dict[str, int] = {}
         self._worst: dict[str, Decimal | None] = {}
         self._needs = request.needs
+        self.long = characters(request) > INLINE_CHARACTERS
+        """Counting takes so long that it belongs into a thread."""
 
     def plan(self, scores: Mapping[str, SignalResult]) -> Decision:
-        """Decide, then take out of the plan what lacks a capability, the room or the money."""
+        """Decide, then take out of the plan what lacks a capability, the room or the money.
+
+        A long request is counted for every target here and now, so that nobody has to do it later.
+        """
         request, policy = self._request, self._runtime.policy
         levels = {name: result.level for name, result in scores.items()}
         decision = decide(policy, levels, needs=self._needs, tags=request.tags)
@@ -42,6 +52,10 @@ class Planner:
         unable = {name: removal for name, removal in removals.items() if removal is not None}
         if unable:
             decision = decide(policy, levels, needs=self._needs, tags=request.tags, unable=unable)
+        if self.long:
+            for name in decision.plan:
+                if self._runtime.infos[name].kind != "canned":
+                    self.tokens(name)
         return replace(
             decision,
             scores={name: result.score for name, result in scores.items()},
@@ -140,3 +154,16 @@ class Planner:
             reason = Reason.PRICE if self.worst_case(target) is None else Reason.BUDGET
             return Removal(target=target, reason=reason, because=because)
         return None
+
+
+def characters(request: Request) -> int:
+    """How much there is to read, roughly."""
+    count = 0
+    for message in request.messages:
+        count += len(message.text)
+        for part in message.parts:
+            if isinstance(part, ToolResult):
+                count += sum(len(getattr(inner, "text", "")) for inner in part.content)
+            elif isinstance(part, ToolCall):
+                count += len(part.arguments)
+    return count

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from hybridinfer.resilience import retry
+
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
 
@@ -15,6 +17,12 @@ settings.load_profile("untimed")
 def anyio_backend() -> str:
     """Async tests run on asyncio, as the product does."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _own_retry_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test lives on the retries that the ones before it left over."""
+    monkeypatch.setattr(retry, "PROCESS", retry.RetryBudget())
 
 
 @pytest.fixture(autouse=True)

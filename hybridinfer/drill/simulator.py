@@ -38,6 +38,7 @@ from ..commands import (
     Score,
     Settle,
     Sleep,
+    Work,
 )
 from ..errors import RequestError
 from ..flow import Flow
@@ -120,7 +121,7 @@ def stage(policy: Policy, world: World) -> Runtime:
         prices=PriceBook(policy, clock=lambda: world.date().timestamp()),
         breakers={name: Breaker(name, settings, world.clock) for name, info in infos.items() if info.kind != "canned"},
         latencies={name: Latency() for name in infos},
-        retry_budget=RetryBudget(),
+        retry_budget=RetryBudget(clock=world.clock),
         clock=world.clock,
         now=world.date,
         random=world.random.random,
@@ -228,6 +229,8 @@ class _Caller:
             case Score():
                 floors = {name: block.levels for name, block in policy.signals.items()}
                 return 0.0, {name: self._world.result(name, list(some), some) for name, some in floors.items()}
+            case Work(does=does):
+                return 0.0, does()
             case Call():
                 seconds, outcome = self._begin(command).called()
                 if command.patience is not None and seconds > command.patience:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -94,13 +95,25 @@ class Retries:
 class RetryBudget:
     """Stops retry storms: retries may be at most a share of recent first attempts, plus a small reserve.
 
-    A token bucket as in Finagle's RetryBudget: each first attempt deposits `share`, each retry takes one.
+    A token bucket as in Finagle's RetryBudget: each first attempt deposits `share`, each retry takes one. `trickle`
+    tokens a second fill the reserve up again, so that a quiet process has retries, too.
     """
 
-    def __init__(self, *, share: float = 0.2, reserve: float = 10.0, ceiling: float = 100.0) -> None:
+    def __init__(
+        self,
+        *,
+        share: float = 0.2,
+        reserve: float = 10.0,
+        ceiling: float = 100.0,
+        trickle: float = 0.1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._share = share
-        self._tokens = reserve
+        self._tokens = self._reserve = reserve
         self._ceiling = ceiling
+        self._trickle = trickle
+        self._clock = clock
+        self._at = clock()
         self._lock = Lock()
 
     def deposit(self) -> None:
@@ -111,7 +124,15 @@ class RetryBudget:
     def spend(self) -> bool:
         """Take one retry; False when there is none left."""
         with self._lock:
+            now = self._clock()
+            if self._tokens < self._reserve:
+                self._tokens = min(self._reserve, self._tokens + (now - self._at) * self._trickle)
+            self._at = now
             if self._tokens < 1:
                 return False
             self._tokens -= 1
             return True
+
+
+PROCESS = RetryBudget()
+"""The budget of every router of this process that was given none of its own: a storm knows no routers."""

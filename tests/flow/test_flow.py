@@ -30,7 +30,9 @@ from hybridinfer.commands import (
     Score,
     Settle,
     Sleep,
+    Work,
 )
+from hybridinfer.continuing import Join
 from hybridinfer.errors import (
     AllTargetsFailed,
     APITimeoutError,
@@ -49,7 +51,7 @@ from hybridinfer.resilience.latency import Latency
 from hybridinfer.resilience.retry import RetryBudget
 from hybridinfer.signals.base import SignalResult
 from hybridinfer.targets.base import TargetInfo
-from hybridinfer.types import Message, Request, Text, Tool, ToolCall, Usage
+from hybridinfer.types import Message, Request, ResponseFormat, Text, Tool, ToolCall, Usage
 
 TARGETS = {
     "cloud": {"kind": "openai", "model": "a", "price": {"input": 1000, "output": 1000}, "max_tokens": 100},
@@ -86,6 +88,8 @@ class Stage:
     targets: dict = field(default_factory=dict)
     windows: dict = field(default_factory=dict)
     supports: dict = field(default_factory=dict)
+    continues: tuple[str, ...] = ()
+    idempotent: tuple[str, ...] = ()
     levels: dict = field(default_factory=dict)
     rule: dict = field(default_factory=dict)
     tokens: int = 10
@@ -131,6 +135,8 @@ class Stage:
             zone="device" if name in ("local", "sorry") else "cloud",
             supports=self.supports.get(name, frozenset({"tools", "json", "vision", "files"})),
             context_window=self.windows.get(name),
+            continues=name in self.continues,
+            idempotent=name in self.idempotent,
         )
 
 
@@ -185,6 +191,8 @@ class Play:
                 return Reservation(
                     id=f"r{len(self.commands)}", receipt_id=command.receipt_id, target=command.target, usd=command.usd
                 )
+            case Work(does=does):
+                return does()
             case Call() | Relay():
                 outcome = self._script.pop(0)
                 self._stage.now += outcome.seconds if isinstance(outcome, Outcome) else 0
@@ -410,6 +418,69 @@ class TestFallbacks:
         assert play.error.__cause__ is cause
         assert play.receipt.target is None
         assert (play.receipt.rung, play.receipt.degraded) == (None, False)
+
+
+class TestWindows:
+    """A target said that the prompt is too long."""
+
+    def test_a_window_that_is_no_larger_is_not_tried(self):
+        """The same prompt would not fit there either; the receipt says why."""
+        stage = Stage(windows={"cloud": 1000, "other": 1000, "local": 2000})
+        play = Play(stage, bad(Code.CONTEXT_TOO_LONG), ok())
+        assert play.called == ["cloud", "local"]
+        assert play.codes[1] == ("other", 1, Code.CONTEXT_TOO_LONG)
+        assert play.receipt.attempts[1].because == "its window of 1000 is no larger than one that was too small"
+
+    def test_an_unknown_window_is_tried(self):
+        """On either side nothing is known."""
+        assert Play(Stage(windows={"cloud": 1000}), bad(Code.CONTEXT_TOO_LONG), ok()).called == ["cloud", "other"]
+        assert Play(Stage(windows={"other": 1000}), bad(Code.CONTEXT_TOO_LONG), ok()).called == ["cloud", "other"]
+
+    def test_the_canned_reply_still_stands_in(self):
+        """It reads nothing."""
+        windows = dict.fromkeys(("cloud", "other", "local"), 1000)
+        play = Play(Stage(windows=windows), bad(Code.CONTEXT_TOO_LONG), ok())
+        assert play.called == ["cloud", "sorry"]
+
+
+class TestLongRequests:
+    LONG = replace(REQUEST, messages=(Message(role="user", parts=(Text(text="word " * 5000),)),))
+
+    def test_a_long_request_is_counted_as_work(self):
+        """Whoever drives does it where it holds up nobody; every target is counted there and then."""
+        stage, counted = Stage(), []
+        stage.runtime = replace(stage.runtime, count_tokens=lambda target, _request: counted.append(target) or 10)
+        steps = flow.run(self.LONG, stage.runtime, hold=True)
+        score = steps.send(None)
+        work = steps.send(Play._answer(SimpleNamespace(_stage=stage), score))
+        assert isinstance(work, Work)
+        assert counted == []
+        decision = work.does()
+        assert set(counted) == {"cloud", "other", "local"}
+        assert isinstance(steps.send(decision), Call)
+        assert len(counted) == 3
+
+    def test_a_short_one_is_not(self):
+        """One command less."""
+        assert Play(Stage(), ok()).all(Work) == []
+
+
+class TestIdempotencyKeys:
+    def test_every_try_on_a_target_has_the_same_key(self):
+        """And every target its own; those that take none get none."""
+        stage = Stage(idempotent=("cloud", "other"))
+        play = Play(stage, bad(Code.UNAVAILABLE), bad(Code.UNAVAILABLE), bad(Code.TIMEOUT), ok())
+        first, second, third, fourth = (call.request.idempotency_key for call in play.all(Call))
+        assert first == second
+        assert len({first, third}) == 2
+        assert fourth is None
+        assert "cloud" not in first
+
+    def test_another_request_has_another_key(self):
+        """Equal words are not the same request."""
+        stage = Stage(idempotent=("cloud",))
+        keys = {Play(stage, ok()).all(Call)[0].request.idempotency_key for _ in range(3)}
+        assert len(keys) == 3
 
 
 class TestPlans:
@@ -864,6 +935,207 @@ class TestStreams:
         assert [type(c) for c in play.commands] == [Score, Call, Deliver]
 
 
+class TestContinuing:
+    """A stream broke after its first piece; the next target that can goes on with it."""
+
+    def stage(self, *, resilience=(), **more):
+        given = {"continues": ("other", "local")} | more
+        return Stage(resilience={"on_interrupt": "continue"} | dict(resilience), **given)
+
+    def cut(self, text="The cat ", code=Code.INTERRUPTED, **more):
+        return bad(code, answer=Answer(text=text), **more)
+
+    def on(self, text="sat."):
+        return Outcome(
+            code=Code.OK, answer=Answer(text=text, usage=Usage(input_tokens=12, output_tokens=3)), seconds=0.5
+        )
+
+    def play(self, *script, stage=None, **more):
+        return Play(stage or self.stage(), opened(), *script, hold=False, **more)
+
+    def test_the_next_target_goes_on(self):
+        """It is asked with the beginning, without its last blanks; the caller hears of no new start."""
+        play = self.play(self.cut(), opened(), self.on())
+        assert [type(c) for c in play.commands] == [Score, Call, Relay, Score, Call, Relay]
+        call, relay = play.all(Call)[1], play.all(Relay)[1]
+        assert call.request.messages == (*REQUEST.messages, Message(role="assistant", parts=(Text(text="The cat"),)))
+        assert (call.join, relay.joins) == (Join(held="The cat ", anew=False), True)
+        assert play.result.answer.text == "The cat sat."
+        assert (play.receipt.target, play.receipt.degraded) == ("other", True)
+
+    def test_both_halves_are_paid(self):
+        """Each by what it did: the second is billed for its own words."""
+        play = self.play(self.cut("abcd"), opened(), self.on(), stage=self.stage(budgets=DAY))
+        assert [settle.usd for settle in play.all(Settle)] == [Decimal("0.014"), Decimal("0.0075")]
+
+    def test_a_half_without_usage_is_estimated_with_the_beginning(self):
+        """The beginning is a part of the second one's prompt."""
+        stage = self.stage()
+        stage.runtime = replace(stage.runtime, count_tokens=lambda _, request: 10 * len(request.messages))
+        play = self.play(self.cut("abcd"), opened(), Outcome(code=Code.OK, answer=Answer(text="ef")), stage=stage)
+        assert [(a.input_tokens, a.output_tokens) for a in play.receipt.attempts] == [(10, 4), (20, 2)]
+
+    def test_max_tokens_are_those_of_the_whole_answer(self):
+        """What was delivered is taken off."""
+        request = replace(REQUEST, max_tokens=10)
+        play = self.play(self.cut("abcd"), opened(), self.on(), request=request)
+        assert [call.request.max_tokens for call in play.all(Call)] == [10, 6]
+
+    def test_the_beginning_is_measured_like_any_message(self):
+        """An answer may hold what no question held: the higher level goes to the lock."""
+        stage = self.stage()
+        steps = flow.run(REQUEST, stage.runtime, hold=False)
+        helper = SimpleNamespace(_stage=stage)
+        steps.send(Play._answer(helper, steps.send(None)))
+        steps.send(opened())
+        score = steps.send(self.cut("call 555-0100"))
+        assert isinstance(score, Score)
+        assert score.request.messages[-1].text == "call 555-0100"
+        stage.levels = {"privacy": "personal"}
+        call = steps.send(Play._answer(helper, score))
+        assert call.levels["privacy"] == "personal"
+        steps.close()
+
+    def test_a_target_that_cannot_is_passed_over(self):
+        """The receipt says why."""
+        play = self.play(self.cut(), opened(), self.on(), stage=self.stage(continues=("local",)))
+        assert play.called == ["cloud", "local"]
+        assert play.codes[1] == ("other", 1, Code.UNSUPPORTED)
+        assert play.result.answer.text == "The cat sat."
+
+    def test_where_nobody_can_it_is_an_error(self):
+        """A canned reply cannot either; the first cause is told."""
+        cause = ConnectionResetError()
+        play = self.play(self.cut(error=cause), stage=self.stage(continues=()))
+        assert isinstance(play.error, StreamInterrupted)
+        assert (play.error.partial, play.error.__cause__) == ("The cat ", cause)
+        assert play.called == ["cloud"]
+
+    def test_a_beginning_that_passes_the_window_is_known_beforehand(self):
+        """Not tried."""
+        stage = self.stage(windows={"other": 200, "local": 2000})
+        stage.runtime = replace(stage.runtime, count_tokens=lambda _, request: 100 * len(request.messages))
+        play = self.play(self.cut(), opened(), self.on(), stage=stage)
+        assert play.called == ["cloud", "local"]
+        assert play.codes[1][2] is Code.CONTEXT_TOO_LONG
+
+    def test_it_may_break_again(self):
+        """The third goes on with what the first two said; scored once for each break."""
+        play = self.play(self.cut("one "), opened(), self.cut("two "), opened(), self.on("three"))
+        assert play.called == ["cloud", "other", "local"]
+        assert play.all(Call)[2].join.held == "one two "
+        assert play.result.answer.text == "one two three"
+        assert len(play.all(Score)) == 3
+
+    def test_a_failure_before_it_goes_on_is_retried_and_fallen_back_on(self):
+        """As any other; what the caller holds stays the same, and is not scored again."""
+        down = bad(Code.UNAVAILABLE)
+        play = self.play(self.cut(), down, down, opened(), self.on())
+        assert play.called == ["cloud", "other", "other", "local"]
+        assert len(play.all(Score)) == 2
+        assert play.result.answer.text == "The cat sat."
+
+    @pytest.mark.parametrize("refusal", [Code.INVALID, Code.UNSUPPORTED])
+    def test_a_target_that_refuses_the_beginning_starts_underneath(self, refusal):
+        """From the original request; what it repeats is dropped by whoever relays."""
+        play = self.play(self.cut(), bad(refusal, status=400), opened(), self.on("The cat sat."))
+        assert play.called == ["cloud", "other", "other"]
+        again = play.all(Call)[2]
+        assert (again.request.messages, again.join) == (REQUEST.messages, Join(held="The cat ", anew=True))
+        assert play.all(Relay)[1].joins
+        assert play.result.answer.text == "The cat sat."
+        assert play.codes[1:] == [("other", 1, refusal), ("other", 2, Code.OK)]
+
+    def test_a_start_underneath_that_says_otherwise_is_the_first_error(self):
+        """Neither the refusal nor the other answer masks it; what came is paid for."""
+        cause = ConnectionResetError()
+        other = bad(Code.CANCELLED, answer=Answer(text="A dog"))
+        play = self.play(self.cut(error=cause), bad(Code.INVALID, error=ValueError("400")), opened(), other)
+        assert isinstance(play.error, StreamInterrupted)
+        assert (play.error.partial, play.error.__cause__) == ("The cat ", cause)
+        assert "target 'cloud'" in str(play.error)
+        assert play.receipt.attempts[2].output_tokens == 5
+
+    def test_a_start_underneath_that_breaks_before_it_is_level_loses_nothing(self):
+        """The caller still holds the longer text, and the next one goes on from there."""
+        play = self.play(self.cut(), bad(Code.INVALID), opened(), self.cut("The"), opened(), self.on())
+        assert play.all(Call)[3].join.held == "The cat "
+        assert play.result.answer.text == "The cat sat."
+
+    def test_the_refusal_counts_as_an_attempt(self):
+        """Attempts never exceed what is declared."""
+        stage = self.stage(resilience={"retry": {"attempts": 1}})
+        play = self.play(self.cut(), bad(Code.INVALID), stage=stage)
+        assert isinstance(play.error, StreamInterrupted)
+        assert play.called == ["cloud", "other"]
+
+    def test_nothing_but_blanks_is_no_beginning(self):
+        """The next target starts underneath at once."""
+        play = self.play(self.cut("\n"), opened(), self.on("\nsat."))
+        assert play.all(Call)[1].join == Join(held="\n", anew=True)
+        assert play.result.answer.text == "\nsat."
+
+    def test_the_end_alone_may_have_been_lost(self):
+        """The second has nothing to add: the answer is what the caller holds."""
+        play = self.play(self.cut(), self.on(""))
+        assert play.result.answer.text == "The cat "
+        assert play.all(Deliver) == []
+        assert play.all(Restart) == []
+
+    def test_a_refusal_is_not_continued(self):
+        """It is whole, and the answer is no."""
+        stage = self.stage(resilience={"fallback_on": ["refused"]})
+        play = self.play(self.cut(code=Code.REFUSED), stage=stage)
+        assert isinstance(play.error, StreamInterrupted)
+
+    def test_half_a_tool_call_is_not_continued(self):
+        """No dialect has a form for it."""
+        half = bad(Code.INTERRUPTED, answer=Answer(text="so", tool_calls=(ToolCall(id="1", name="t", arguments="{"),)))
+        play = self.play(half)
+        assert isinstance(play.error, StreamInterrupted)
+        assert play.called == ["cloud"]
+
+    def test_demanded_json_is_not_continued(self):
+        """Servers guide it from its first character."""
+        request = replace(REQUEST, response_format=ResponseFormat(type="json_object"))
+        assert isinstance(self.play(self.cut("{"), request=request).error, StreamInterrupted)
+
+    def test_a_request_that_acts_is_not_continued(self):
+        """The first may have acted."""
+        play = self.play(self.cut(), request=replace(REQUEST, safe_to_retry=False))
+        assert isinstance(play.error, StreamInterrupted)
+        assert play.called == ["cloud"]
+
+    def test_a_caller_who_leaves_midway_pays_for_both(self):
+        """The receipt has both lines."""
+        stage = self.stage(budgets=DAY)
+        steps, answers = flow.run(REQUEST, stage.runtime, hold=False), [opened(), self.cut("abcd"), opened()]
+        helper = SimpleNamespace(_stage=stage, _reserving=0, _deny=(), commands=[], _script=answers)
+        command = steps.send(None)
+        while not (isinstance(command, Relay) and command.joins):
+            command = steps.send(Play._answer(helper, command))
+        command = steps.throw(Abandoned({"other": bad(Code.CANCELLED, answer=Answer(text="ef"))}))
+        with pytest.raises(Abandoned) as gone:
+            steps.send(None)
+        assert isinstance(command, Settle)
+        codes = [(a.target, a.code) for a in gone.value.receipt.attempts]
+        assert codes == [("cloud", Code.INTERRUPTED), ("other", Code.CANCELLED)]
+
+    def test_nobody_races_for_the_second_half(self):
+        """A hedge is for the first piece."""
+        stage = self.stage(rule={"hedge": {"after": "800ms"}})
+        play = self.play(self.cut(), opened(), self.on(), stage=stage)
+        assert [call.patience for call in play.all(Call)] == [pytest.approx(0.8), None]
+
+    def test_a_long_request_is_counted_as_work_there_too(self):
+        """The window's check counts."""
+        request = replace(TestLongRequests.LONG, on_interrupt="continue")
+        stage = self.stage(windows={"other": 500})
+        play = self.play(self.cut(), opened(), self.on(), stage=stage, request=request)
+        assert len(play.all(Work)) == 2
+        assert play.result.answer.text == "The cat sat."
+
+
 class TestRequestsThatAct:
     UNSAFE = replace(REQUEST, safe_to_retry=False)
 
@@ -932,6 +1204,16 @@ class TestHedging:
         play = Play(self.stage(), slow, {"cloud": bad(Code.UNAVAILABLE), "other": bad(Code.TIMEOUT)}, ok())
         assert play.receipt.target == "local"
         assert [attempt.target for attempt in play.receipt.attempts] == ["cloud", "other", "local"]
+
+    @pytest.mark.parametrize(
+        ("first", "second", "called"),
+        [(Code.STALLED, Code.REFUSED, ["cloud", "other", "local"]), (Code.INVALID, Code.TIMEOUT, ["cloud", "other"])],
+    )
+    def test_the_first_choice_decides_where_the_plan_goes(self, first, second, called):
+        """Whoever was asked for speed alone does not end it, and does not keep it going."""
+        slow = Pending(target="cloud", handle="running")
+        play = Play(self.stage(), slow, {"cloud": bad(first), "other": bad(second)}, ok())
+        assert [attempt.target for attempt in play.receipt.attempts] == called
 
     def test_a_first_choice_that_may_not_be_called_is_skipped(self):
         """No race without it: the next target has one of its own."""

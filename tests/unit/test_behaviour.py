@@ -233,6 +233,62 @@ def test_a_stream_that_dies_midway_can_restart(way):
         assert seen.shape == ["Start", "TextDelta", "Reset", "Start", "TextDelta", "End"]
 
 
+def test_a_stream_that_dies_midway_can_go_on_elsewhere(way):
+    """One start, one end, and the pieces are the whole answer; the second target is given the beginning."""
+    here = FakeTarget("local", zone="device", continues=True, script=(Reply(chunks=(" sat", ".")),))
+    seen = way.ask([cloud(Outage(Code.INTERRUPTED, after=("The ", "cat"))), here], on_interrupt="continue")
+    assert seen.response.target == "local"
+    if way.stream:
+        assert seen.response.text == "The cat sat."
+        assert "".join(e.text for e in seen.events if isinstance(e, TextDelta)) == seen.response.text
+        assert seen.shape.count("Start") == seen.shape.count("End") == 1
+        assert here.requests[-1].messages[-1].text == "The cat"
+    else:
+        assert seen.response.text == " sat."
+        assert here.requests[-1].messages[-1].role == "user"
+
+
+def test_a_target_that_refuses_the_beginning_starts_underneath(way):
+    """What it repeats is not shown twice."""
+    script = (Outage(Code.INVALID, status=400), Reply(chunks=("The c", "at s", "at.")))
+    here = FakeTarget("local", zone="device", continues=True, script=script if way.stream else script[1:])
+    seen = way.ask([cloud(Outage(Code.INTERRUPTED, after=("The cat",))), here], on_interrupt="continue")
+    assert seen.response.text == "The cat sat."
+    if way.stream:
+        assert "".join(e.text for e in seen.events if isinstance(e, TextDelta)) == "The cat sat."
+        assert [(a.target, a.code) for a in seen.receipt.attempts] == [
+            ("cloud", Code.INTERRUPTED),
+            ("local", Code.INVALID),
+            ("local", Code.OK),
+        ]
+
+
+def test_a_start_underneath_that_says_otherwise_is_an_error(way):
+    """Nothing of it is shown; the error is that of the stream that broke."""
+    script = (Outage(Code.INVALID, status=400), Reply(chunks=("A dog", " sat.")))
+    here = FakeTarget("local", zone="device", continues=True, script=script if way.stream else script[1:])
+    seen = way.ask([cloud(Outage(Code.INTERRUPTED, after=("The cat",))), here], on_interrupt="continue")
+    if way.stream:
+        assert type(seen.error) is StreamInterrupted
+        assert seen.error.partial == "The cat"
+        assert seen.shape == ["Start", "TextDelta"]
+    else:
+        assert seen.response.text == "A dog sat."
+
+
+def test_a_beginning_that_turned_out_private_is_not_given_to_a_cloud(way):
+    """The question was public; what the model on this machine said is not. The lock sees both."""
+    away = FakeTarget("cloud", continues=True)
+    here = local(Outage(Code.INTERRUPTED, after=("Her card is 4111 1111 1111 1111",)))
+    seen = way.ask([here, away], rules=policy(use=("local", "cloud")), on_interrupt="continue")
+    if way.stream:
+        assert type(seen.error) is StreamInterrupted
+        assert away.requests == []
+        assert seen.receipt.attempts[-1].code is Code.FORBIDDEN
+    else:
+        assert seen.response.target == "cloud"
+
+
 def test_buffer_shows_nothing_before_it_is_whole(way):
     """Only the good answer is delivered, text and tool calls alike."""
     call = ToolCall(id="c1", name="look", arguments='{"a": 1}')

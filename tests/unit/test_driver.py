@@ -256,8 +256,8 @@ class TestSignals:
         ],
         ids=["text", "tool call", "tool result"],
     )
-    async def test_long_requests_are_scored_in_a_thread(self, message, monkeypatch):
-        """Whatever part is long."""
+    async def test_long_requests_are_scored_and_counted_in_a_thread(self, message, monkeypatch):
+        """Whatever part is long; nothing of it is counted on the loop."""
         threads = []
         real = asyncio.to_thread
 
@@ -266,8 +266,15 @@ class TestSignals:
             return await real(work, *arguments)
 
         monkeypatch.setattr(asyncio, "to_thread", watched)
-        await Scene().router.complete([message])
-        assert len(threads) == 1
+        scene, counted = Scene(), []
+        for target in scene.targets.values():
+            target.count_tokens = lambda _request: counted.append(threading.current_thread()) or 7
+        await scene.router.complete([message])
+        assert len(threads) == 2
+        assert len(counted) == 3
+        assert threading.main_thread() not in counted
+        await scene.router.decide([message])
+        assert threading.main_thread() not in counted
 
     async def test_short_requests_need_no_thread(self, monkeypatch):
         """The built-in signals take bounded time."""

@@ -8,9 +8,10 @@ from contextlib import suppress
 import pytest
 
 from hybridinfer.commands import Call, Limits
+from hybridinfer.continuing import Join
 from hybridinfer.opened import Opened
 from hybridinfer.receipt import Code
-from hybridinfer.targets.base import Finish, TargetFailed
+from hybridinfer.targets.base import Finish, Progress, TargetFailed
 from hybridinfer.types import Message, Request, Text, TextDelta, Usage
 
 REQUEST = Request(messages=(Message(role="user", parts=(Text(text="hello"),)),))
@@ -19,9 +20,9 @@ DONE = Finish(finish_reason="stop", usage=Usage(input_tokens=3, output_tokens=1)
 pytestmark = pytest.mark.anyio
 
 
-def call(*, hold=False, total=5.0, first_token=5.0, stall=5.0):
-    limits = Limits(total=total, first_token=first_token, stall=stall)
-    return Call(target="cloud", number=1, request=REQUEST, levels={}, limits=limits, hold=hold)
+def call(*, hold=False, join=None, **limits):
+    limits = Limits(**({"total": 5.0, "first_token": 5.0, "stall": 5.0} | limits))
+    return Call(target="cloud", number=1, request=REQUEST, levels={}, limits=limits, hold=hold, join=join)
 
 
 class Events:
@@ -259,3 +260,152 @@ async def test_pieces_may_be_read_by_different_tasks():
         await reader
     await opened.close()
     assert await opened.next() is None
+
+
+class Clock:
+    """The time that `Opened` reads; `Events` moves it on where a step is a number."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr("hybridinfer.opened.time.perf_counter", lambda: self.now)
+
+
+async def read(opened):
+    texts = []
+    while (piece := await opened.next()) is not None:
+        texts.append(piece.text)
+    return texts
+
+
+async def test_pauses_of_the_caller_are_not_the_targets(monkeypatch):
+    """Whoever reads slowly may take longer than the attempt; its outcome says how long it was."""
+    clock = Clock(monkeypatch)
+    opened = Opened(call(total=5.0), Events(TextDelta(text="a"), TextDelta(text="b"), DONE), judged=True)
+    await opened.first()
+    clock.now += 60
+    assert await read(opened) == ["a", "b"]
+    assert (opened.outcome.code, opened.outcome.seconds) == (Code.OK, 60.0)
+
+
+async def test_the_deadline_counts_them(monkeypatch):
+    """It is the caller's own."""
+    clock = Clock(monkeypatch)
+    opened = Opened(call(deadline=30.0), Events(TextDelta(text="a"), "wait"), judged=True)
+    await opened.first()
+    clock.now += 60
+    assert await read(opened) == ["a"]
+    assert opened.outcome.code is Code.TIMEOUT
+
+
+async def test_the_targets_own_time_adds_up_over_all_pieces(monkeypatch):
+    """Between the pieces, too: an attempt has one time, however it is cut."""
+    clock = Clock(monkeypatch)
+
+    async def slow():
+        yield TextDelta(text="a")
+        for text in ("b", "c"):
+            clock.now += 3
+            yield TextDelta(text=text)
+        await asyncio.Event().wait()
+
+    opened = Opened(call(total=5.0), slow(), judged=True)
+    await opened.first()
+    assert await read(opened) == ["a", "b", "c"]
+    assert (opened.outcome.code, opened.outcome.because) == (Code.TIMEOUT, "not done in time")
+
+
+async def test_progress_is_no_silence_and_is_not_shown():
+    """A target that thinks longer than `first_token`, and shows that it does, goes on."""
+
+    async def thinks():
+        for _ in range(5):
+            await asyncio.sleep(0.02)
+            yield Progress()
+        yield TextDelta(text="a")
+        yield Progress()
+        yield DONE
+
+    opened = Opened(call(first_token=0.07), thinks(), judged=True)
+    assert (await opened.first()).code is Code.OK
+    assert await read(opened) == ["a"]
+    assert opened.outcome.code is Code.OK
+    assert (await Opened(call(hold=True), thinks(), judged=True).whole()).answer.text == "a"
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [({"first_token": 0.02}, Code.STALLED), ({"total": 0.02, "first_token": 0.02}, Code.TIMEOUT)],
+)
+async def test_progress_that_ends_in_silence_is_silence(limits, code):
+    """And whoever thinks for ever ends with the attempt."""
+    events = Events(Progress(), Progress(), "wait")
+    assert (await Opened(call(**limits), events, judged=True).first()).code is code
+
+
+async def test_thinking_for_ever_ends_with_the_attempt():
+    """Progress moves the limit of silence, never that of the attempt."""
+
+    async def thinks():
+        while True:
+            await asyncio.sleep(0.005)
+            yield Progress()
+
+    outcome = await Opened(call(total=0.05, first_token=0.04), thinks(), judged=True).first()
+    assert (outcome.code, outcome.because) == (Code.TIMEOUT, "not done in time")
+
+
+async def test_a_second_half_shows_only_what_is_new():
+    """The outcome holds what the target said."""
+    join = Join(held="The cat ", anew=False)
+    opened = Opened(call(join=join), Events(TextDelta(text=" "), TextDelta(text="sat"), DONE), judged=True)
+    assert (await opened.first()).opened is opened
+    assert await read(opened) == ["sat"]
+    assert opened.outcome.answer.text == " sat"
+
+
+async def test_what_was_held_back_is_shown_at_the_end():
+    """Whether the target ended well or badly."""
+    for last, code in ((DONE, Code.OK), (TargetFailed(Code.UNAVAILABLE), Code.UNAVAILABLE)):
+        join = Join(held="The cat\n\n", anew=False)
+        opened = Opened(call(join=join), Events(TextDelta(text="\n"), last), judged=True)
+        await opened.first()
+        assert await read(opened) == ["\n"]
+        assert opened.outcome.code is code
+
+
+async def test_nothing_to_add_is_an_answer():
+    """Only the end had been lost; from the beginning, nothing is nothing."""
+    assert (await Opened(call(join=Join(held="a", anew=False)), Events(DONE), judged=True).first()).code is Code.OK
+    assert (await Opened(call(join=Join(held="a", anew=True)), Events(DONE), judged=True).first()).code is Code.EMPTY
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (TextDelta(text="A dog"), "wait"),
+        (TextDelta(text="The"), TextDelta(text="re"), "wait"),
+        (TextDelta(text="The"), DONE),
+    ],
+    ids=["at once", "later", "shorter"],
+)
+async def test_another_answer_is_broken_off(steps):
+    """Nothing of it is shown, and the call is closed as soon as it is seen."""
+    events = Events(*steps)
+    opened = Opened(call(join=Join(held="The cat", anew=True)), events, judged=True)
+    await opened.first()
+    assert await read(opened) == []
+    assert (opened.outcome.code, opened.outcome.because) == (
+        Code.CANCELLED,
+        "its answer is not the one that was delivered",
+    )
+    assert opened.outcome.answer.text
+    assert events.closed == (steps[-1] == "wait")
+
+
+async def test_a_repetition_that_breaks_off_fails_as_it_failed():
+    """It was not another answer."""
+    events = Events(TextDelta(text="The"), TargetFailed(Code.UNAVAILABLE))
+    opened = Opened(call(join=Join(held="The cat", anew=True)), events, judged=True)
+    await opened.first()
+    assert await read(opened) == []
+    assert opened.outcome.code is Code.UNAVAILABLE
