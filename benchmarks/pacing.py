@@ -115,7 +115,11 @@ def draw(worth: float) -> str:
             _line(plain.cloud, 1, left, 400, "#e08020"),
             _line(paced.cloud, 1, left, 400, "#2060c0"),
         ]
-        ticks = [f"{hour}h" for hour in range(0, 25, 6)] if curve.per == "day" else "Mo Tu We Th Fr Sa Su".split()
+        ticks = (
+            [f"{hour}h" for hour in range(0, 25, 6)]
+            if curve.per == "day"
+            else ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"]
+        )
         steps = len(ticks) - 1 if curve.per == "day" else len(ticks)
         parts += [
             f'<text x="{left + n / steps * 300:.0f}" y="418" text-anchor="middle">{tick}</text>'

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .budget.ledger import MemoryLedger, books_behind, open_ledger
+from .budget.ledger import MemoryLedger, books_behind, open_ledger, open_log
 from .budget.prices import PriceBook
 from .commands import Runtime
 from .driver import Equipment
@@ -29,6 +29,7 @@ from .targets.base import TargetContext
 
 if TYPE_CHECKING:
     from .budget.ledger import Ledger
+    from .budget.requests import RequestLog
     from .observe.hooks import Hook
     from .resilience.retry import RetryBudget
     from .signals.base import Signal
@@ -93,7 +94,7 @@ class Assembler:
             new_id=self.new_id,
             window_budgets=any(budget.per != "request" for budget in policy.budgets),
         )
-        ledger = self._ledger(policy, before)
+        ledger, log = self._ledger(policy, before), self._log(policy, before)
         equipment = Equipment(
             runtime=runtime,
             targets={name: Guarded(target, policy) for name, target in built.items()},
@@ -104,7 +105,8 @@ class Assembler:
             books_behind=books_behind(ledger),
             sleep=self.sleep,
             memory=Memory(policy, self.environ, before.equipment.memory if before is not None else None),
-            hooks=tuple(self.hooks),
+            hooks=tuple(self.hooks) if log is None else (*self.hooks, log),
+            log=log,
         )
         if before is not None:
             equipment = _taking_over(equipment, before.equipment, kept)
@@ -123,6 +125,12 @@ class Assembler:
             if isinstance(last.ledger, MemoryLedger) and any(budget.per != "request" for budget in policy.budgets):
                 return last.ledger.under(policy)  # a new one would forget what is spent
         return self.ledger if self.ledger is not None else open_ledger(policy, environ=self.environ)
+
+    def _log(self, policy: Policy, before: Assembled | None) -> RequestLog | None:
+        """A ledger that was handed over may lie anywhere; only our own file takes the records, too."""
+        log = open_log(policy, environ=self.environ) if self.ledger is None else None
+        known = before.equipment.log if before is not None else None
+        return log if log is None or known is None else known
 
 
 def _unchanged(policy: Policy, before: Assembled) -> frozenset[str]:

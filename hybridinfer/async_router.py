@@ -75,7 +75,6 @@ class AsyncRouter:
         from pathlib import Path
 
         from .assembly import Assembler, discover
-        from .budget.ledger import open_log
         from .inforce import InForce
         from .policy.load import load
 
@@ -85,13 +84,11 @@ class AsyncRouter:
         if watch and path is None:
             raise ConfigurationError("watch=True needs a policy in a file; this one came from the program")
         loaded = load(source)
-        # A ledger that was handed over may lie anywhere; only our own file takes the records, too.
-        self._log = open_log(loaded, environ=environ) if ledger is None else None
         assembler = Assembler(
             targets=targets or {},
             signals=signals or {},
             ledger=ledger,
-            hooks=hooks if self._log is None else (*hooks, self._log),
+            hooks=hooks,
             environ=environ,
             clock=clock,
             sleep=sleep,
@@ -222,8 +219,8 @@ class AsyncRouter:
         ends += await asyncio.gather(equipment.ledger.aclose(), return_exceptions=True)
         if equipment.memory is not None:
             await asyncio.to_thread(equipment.memory.close)
-        if self._log is not None:
-            await asyncio.to_thread(self._log.close)
+        if equipment.log is not None:
+            await asyncio.to_thread(equipment.log.close)
         for name, end in zip([*equipment.targets, "(ledger)"], ends, strict=True):
             if isinstance(end, Exception):
                 logger.warning("closing %s raised %s", name, type(end).__name__)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from .budget.ledger import Ledger, Reservation
+    from .budget.requests import RequestLog
     from .learning.memory import Memory
     from .learning.notes import Note
     from .receipt import Decision
@@ -77,6 +78,8 @@ class Equipment:
     hooks: Sequence[Hook] = ()
     books_behind: bool = False
     """The ledger's `settle` and `release` never wait (see `budget.book.books_behind`)."""
+    log: RequestLog | None = None
+    """The one of the hooks that records requests for `hybridinfer usage`; whoever closes the equipment closes it."""
     bookings: set[asyncio.Future[None]] = field(default_factory=set[asyncio.Future[None]])
     """Entries in the ledger that no request waits for any more."""
 

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import ref
@@ -116,6 +117,8 @@ class InForce:
         }
         if new.ledger is not old.ledger:
             dropped["(ledger)"] = old.ledger.aclose
+        if old.log is not None and new.log is None:
+            dropped["(log)"] = partial(asyncio.to_thread, old.log.close)
         if dropped:
             task = asyncio.create_task(self._retire(dropped))
             self._retiring.add(task)

@@ -12,6 +12,7 @@ import pytest
 from hybridinfer import AsyncRouter, ConfigurationError, PolicyError, Router
 from hybridinfer.assembly import targets as registry
 from hybridinfer.budget.ledger import MemoryLedger
+from hybridinfer.budget.requests import read
 from hybridinfer.inforce import EVERY
 from hybridinfer.policy.load import load
 from hybridinfer.receipt import Code
@@ -319,6 +320,18 @@ class TestLedger:
             replace(path, text("cloud", "sorry", budget=BUDGET.replace("usd: 1", "usd: 0.00003")))
             assert await router.reload()
             assert (await router.complete("hello", max_tokens=10)).target == "sorry"
+
+    async def test_requests_are_recorded_from_the_first_budget_on(self, path, built, tmp_path, monkeypatch):
+        """A reload that adds a budget starts the records of `hybridinfer usage`; one that drops it ends them."""
+        place = tmp_path / "ledger.sqlite3"
+        monkeypatch.setenv("HYBRIDINFER_LEDGER", str(place))
+        path.write_text(text("cloud"))
+        async with AsyncRouter(path) as router:
+            for budget in ("", BUDGET, BUDGET.replace("usd: 1", "usd: 2"), ""):
+                replace(path, text("cloud", "sorry", budget=budget))
+                assert await router.reload()
+                await router.complete("hi", max_tokens=4)
+        assert len(list(read(place))) == 2
 
     async def test_a_ledger_handed_over_refuses_other_budgets(self, path, built):
         """It would go on with the old limits."""
