@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
 from .budget.ledger import OverBudget
@@ -41,7 +41,7 @@ from .privacy.egress import Clearance, Guarded
 from .receipt import ANSWERED, Code, Receipt
 from .signals.base import Signal, SignalResult, Standing
 from .signals.registry import highest, score_all
-from .types import Reset, Start, TextDelta, ToolCallDelta
+from .types import Reset, Start, Terms, TextDelta, ToolCallDelta
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -288,11 +288,21 @@ class Drive:
         await asyncio.wait([task], timeout=CLOSING)
 
     async def _open(self, call: Call) -> Outcome:
-        clearance = Clearance(request=call.request, levels=call.levels, tags=call.request.tags)
-        events = self._with.targets[call.target].stream(call.request, stream=not call.hold, clearance=clearance)
+        request = replace(call.request, terms=self._terms(call))
+        clearance = Clearance(request=request, levels=call.levels, tags=request.tags)
+        events = self._with.targets[call.target].stream(request, stream=not call.hold, clearance=clearance)
         judged = self._with.runtime.infos[call.target].kind != "canned"
         opened = self._calls[call.target] = Opened(call, events, judged=judged)
         return await (opened.whole() if call.hold else opened.first())
+
+    def _terms(self, call: Call) -> Terms:
+        signals = self._with.runtime.policy.signals
+        names = [name for name, block in signals.items() if (block.kind or name) == "privacy"]
+        known = all(name in call.levels for name in names)
+        return Terms(
+            first_token=call.limits.total if call.hold else call.limits.first_token,
+            privacy=tuple(f"{name}={call.levels[name]}" for name in names) if known else None,
+        )
 
     async def _abandon(self) -> None:
         """The caller went away: stop the call, then let the flow book what is owed."""

@@ -118,6 +118,16 @@ class ResponseFormat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a target may know of one call beside its content. The router sets them; a caller's own are replaced."""
+
+    first_token: float | None = None
+    """Seconds within which the first piece has to come; None: nobody waits for it."""
+    privacy: tuple[str, ...] | None = None
+    """The measured levels of the policy's privacy signals; None: unknown, so nothing is shared with other requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What the caller asks. Built by `Router` from messages and options; never changed afterwards."""
 
@@ -148,6 +158,8 @@ class Request:
     """What a stream does when it dies after its first piece; None takes the policy's."""
     idempotency_key: str | None = None
     """Made by the router, one for each request and target; a caller's own stands in `extra_headers`."""
+    terms: Terms | None = field(default=None, compare=False, repr=False)
+    """Of the call under way; None: unknown."""
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -39,8 +39,22 @@ class Pool:
         self._engines: dict[_Key, tuple[Engine, set[object]]] = {}
         self._hooked = False
 
-    def take(self, model: Model, store: Store, owner: object, *, threads: int, waiting: int, pull: bool) -> Engine:
-        """The engine of `model`; asking again is free. Raises `ModelNotFound` where it is not here and `pull` is false."""
+    def take(
+        self,
+        model: Model,
+        store: Store,
+        owner: object,
+        *,
+        threads: int,
+        waiting: int,
+        pull: bool,
+        rows: int = 8,
+        memory: int | None = None,
+    ) -> Engine:
+        """The engine of `model`; asking again is free, and whoever asks first says how large it is.
+
+        Raises `ModelNotFound` where the model is not here and `pull` is false.
+        """
         place = store.place(model) if pull else store.file(model)
         key = _Key(os.getpid(), place.absolute(), threads)
         with self._lock:
@@ -49,7 +63,13 @@ class Pool:
                 self._hooked = True
             engine, owners = self._engines.get(key, (None, set[object]()))
             if engine is None or engine.dead:
-                engine = Engine(lambda: load(model, store, threads=threads, pull=pull), name=model.id, waiting=waiting)
+                engine = Engine(
+                    lambda: load(model, store, threads=threads, pull=pull),
+                    name=model.id,
+                    waiting=waiting,
+                    rows=rows,
+                    memory=memory,
+                )
                 self._engines[key] = (engine, owners)
             owners.add(owner)
             return engine

@@ -6,9 +6,9 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from ..edge.catalogue import find
 from ..edge.engine import Task
@@ -21,37 +21,17 @@ from ..edge.threads import default_threads
 from ..edge.toolcalls import Call, ToolCallParser, opening
 from ..edge.vocabulary import Vocabulary
 from ..errors import ConfigurationError, ModelError
-from ..policy.model import Block, continues, zone_of
+from ..policy.model import continues, zone_of
 from ..receipt import Code
 from ..types import Message, Opaque, Request, Text, TextDelta, ToolCallDelta, Usage
 from .base import Finish, TargetEvent, TargetFailed, TargetInfo
+from .onnx_options import OnnxOptions, deadline, priority, scope, tenant
 
 if TYPE_CHECKING:
     from ..edge.engine import Engine, Item
     from ..policy.model import TargetBlock
     from ..types import Tool
     from .base import TargetContext
-
-
-class OnnxOptions(Block):
-    """`options:` of a target of this kind."""
-
-    ctx: int = Field(default=4096, ge=16)
-    """Tokens of prompt and answer together; less where the model has a smaller window."""
-    threads: int | None = Field(default=None, ge=1)
-    """None: the physical cores this process may use, at most 4."""
-    queue: int = Field(default=16, ge=1)
-    """Requests that may wait; the next one is refused as saturated."""
-    pull: Literal["auto", "never"] = "never"
-    """auto: the first request fetches a missing model."""
-    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Pins a file given by its path."""
-    tools: bool | None = None
-    """Whether the model calls tools; None: as the catalogue says."""
-    temperature: float = Field(default=0.0, ge=0)
-    """Where a request names none. 0 takes the most likely token."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0)
 
 
 class OnnxTarget:
@@ -89,7 +69,13 @@ class OnnxTarget:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(items.put_nowait, item)
 
-        task = Task(prepare=lambda vocabulary: self._prompt(request, vocabulary), emit=emit)
+        task = Task(
+            prepare=lambda vocabulary: self._prompt(request, vocabulary),
+            emit=emit,
+            priority=priority(request),
+            tenant=tenant(request, self._options),
+            deadline=deadline(request),
+        )
         answer = _Answer(request)
         try:
             self._engine().submit(task)
@@ -136,6 +122,8 @@ class OnnxTarget:
             self,
             threads=options.threads or default_threads(),
             waiting=options.queue,
+            rows=options.batch,
+            memory=options.memory,
             pull=options.pull == "auto",
         )
 
@@ -160,6 +148,8 @@ class OnnxTarget:
                 seed=request.seed,
             ),
             logprobs=request.logprobs,
+            loop=options.loop,
+            scope=scope(request, options),
         )
 
     def _refuse_unsupported(self, request: Request) -> None:
@@ -192,7 +182,9 @@ class _Answer:
             yield from self._events(self._parser.finish())
         if self._forced and not self._calls:
             raise GenerationFailed(Code.INVALID_OUTPUT, "the model did not write a valid call of the demanded tool")
-        usage = Usage(input_tokens=done.input_tokens, output_tokens=done.output_tokens)
+        usage = Usage(
+            input_tokens=done.input_tokens, output_tokens=done.output_tokens, cache_read_tokens=done.cached_tokens
+        )
         reason = "tool_calls" if self._calls and done.reason == "stop" else done.reason
         yield Finish(finish_reason=reason, usage=usage, model=model)
 

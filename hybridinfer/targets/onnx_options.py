@@ -1,0 +1,87 @@
+"""`options:` of a target of `kind: onnx`, and what they make of one request."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from ..policy.model import Block
+
+if TYPE_CHECKING:
+    from ..types import Request
+
+_UNITS = {"MB": 1_000_000, "GB": 1_000_000_000, "MiB": 1 << 20, "GiB": 1 << 30}
+_PRIORITIES = {"high": 1, "low": -1}
+
+
+def _bytes(value: object) -> object:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(MB|GB|MiB|GiB)", value, re.ASCII) if isinstance(value, str) else None
+    if match is not None:
+        return int(float(match[1]) * _UNITS[match[2]])
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise ValueError("not a size; write it with its unit, such as 512MB or 2GB")
+
+
+class OnnxOptions(Block):
+    """All of them are optional."""
+
+    ctx: int = Field(default=4096, ge=16)
+    """Tokens of prompt and answer together; less where the model has a smaller window."""
+    threads: int | None = Field(default=None, ge=1)
+    """None: the physical cores this process may use, at most 4."""
+    batch: int = Field(default=8, ge=1, le=64)
+    """Answers that are written at once; they share the model's steps."""
+    queue: int = Field(default=16, ge=1)
+    """Requests that may wait; the next one is refused as saturated."""
+    memory: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=1 << 20)
+    """For keys and values, such as 512MB; None: a quarter of what is available, at most 2 GiB."""
+    prefix_cache: Literal["tagged", "process", "off"] = "tagged"
+    """Who shares the beginnings of prompts. tagged: requests with the same `share_by` tags and privacy level, and
+    nobody without such a tag; process: all of one privacy level; off: nobody."""
+    share_by: tuple[str, ...] = ("tenant", "team", "user")
+    """The tags that tell who asks. They also take turns where requests wait."""
+    loop: int = Field(default=128, ge=0)
+    """After so many tokens that only repeat themselves an answer is given up as invalid_output; 0: never."""
+    pull: Literal["auto", "never"] = "never"
+    """auto: the first request fetches a missing model."""
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Pins a file given by its path."""
+    tools: bool | None = None
+    """Whether the model calls tools; None: as the catalogue says."""
+    temperature: float = Field(default=0.0, ge=0)
+    """Where a request names none. 0 takes the most likely token."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+
+
+def tenant(request: Request, options: OnnxOptions) -> str:
+    """Who asks, by the tags that tell it; empty where none does."""
+    tags = {name: request.tags[name] for name in options.share_by if name in request.tags}
+    if request.user is not None and "user" in options.share_by:
+        tags.setdefault("user", request.user)
+    return json.dumps(tags, sort_keys=True) if tags else ""
+
+
+def scope(request: Request, options: OnnxOptions) -> str | None:
+    """Who may share the beginning of this prompt; None: nobody. Unknown means nobody."""
+    privacy = request.terms.privacy if request.terms is not None else None
+    who = tenant(request, options)
+    if options.prefix_cache == "off" or privacy is None or (options.prefix_cache == "tagged" and not who):
+        return None
+    return json.dumps([privacy, who if options.prefix_cache == "tagged" else ""])
+
+
+def priority(request: Request) -> int:
+    """By the tag `priority`: high, low, or anything between."""
+    return _PRIORITIES.get(request.tags.get("priority", ""), 0)
+
+
+def deadline(request: Request) -> float | None:
+    """Of the first token, in monotonic seconds; None: unknown."""
+    seconds = request.terms.first_token if request.terms is not None else None
+    return None if seconds is None else time.monotonic() + seconds
