@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from ..errors import PolicyError
 from .arguments import Flag
 from .checking import OutputFormat, check_files, print_reports
-from .terminal import UsageError, print_json, talk, usd
+from .terminal import UsageError, print_json, talk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..drill.replay import Replay
+    from ..observe.records import Recorded
     from ..policy.cases import CaseResult, Score
     from ..policy.model import Policy
     from ..policy.report import FileReport
@@ -91,38 +93,58 @@ def run_tests(files: Files, /, *, output_format: OutputFormat = "text") -> int:
 
 
 @app.command
-def diff(before: Path, after: Path, /, *, output_format: Literal["text", "json"] = "text") -> int:
+def diff(before: Path, after: Path, /, *, output_format: OutputFormat = "text") -> int:
     """Show what a new policy changes in meaning: plans, reach, budgets, numbers.
 
-    Exit code 0: nothing changes. 1: something does. 2: the command line is wrong.
+    Exit code 0: nothing changes. 1: something does, or a policy is broken. 2: the command line is wrong.
 
     Args:
         before: The policy in force.
         after: The policy that shall replace it.
-        output_format: text for people, or json.
+        output_format: text for people; json; github annotations; sarif for code scanning.
     """
     from ..policy.diff import diff as compare
     from ..policy.diff import lines
-    from ..policy.load import load
+    from ..policy.report import FileReport, of_difference, of_problems
     from ..policy.space import TooManyCombinations
 
+    broken: list[FileReport] = []
+    loaded: list[tuple[Policy, Source]] = []
+    for file in (before, after):
+        try:
+            loaded.append(_load(file))
+        except PolicyError as error:
+            broken.append(FileReport(file=str(file), lines=of_problems(error.problems)))
+    if broken:
+        print_reports(broken, output_format)
+        return 1
+    (old, _), (new, source) = loaded
     try:
-        difference = compare(load(before), load(after))
+        difference = compare(old, new)
     except TooManyCombinations as error:
         raise UsageError(
             f"{error} are too many to compare; test fewer signals, tag values or needs in 'when'"
         ) from None
-    if output_format == "json":
-        print_json(difference.to_dict())
-    else:
+    if output_format == "text":
         for line in lines(difference):
             print(line)
+    elif output_format == "json":
+        print_json(difference.to_dict())
+    else:
+        print_reports([FileReport(file=str(after), lines=of_difference(difference, new, source))], output_format)
     talk(f"{before} -> {after}: " + ("the meaning changes" if difference else "no change in meaning"))
     return int(bool(difference))
 
 
 @app.command
-def simulate(*, policy: Path, traffic: Path, json: Flag = False) -> int:
+def simulate(
+    *,
+    policy: Path,
+    traffic: Path,
+    html: Path | None = None,
+    output_format: OutputFormat = "text",
+    json: Flag = False,
+) -> int:
     """Replay recorded traffic through a new policy, and compare. Nobody is called.
 
     `hybridinfer.observe.records.RecordFile` records it, without content. Exit code 0: no boundary is crossed. 1: one
@@ -131,15 +153,35 @@ def simulate(*, policy: Path, traffic: Path, json: Flag = False) -> int:
     Args:
         policy: The new policy.
         traffic: The recorded requests, one JSON line each.
-        json: Print {before, after, guessed, unmeasured} as JSON.
+        html: Write a page with the plots before and after to this file.
+        output_format: text for people; json; github annotations; sarif for code scanning.
+        json: The same as --output-format json: {before, after, guessed, unmeasured}.
     """
-    from dataclasses import asdict
-
+    from ..drill.compared import page
     from ..drill.replay import replay
-    from ..observe.records import read
-    from ..policy.load import load
+    from ..policy.load import digest
+    from ..policy.report import FileReport, of_problems, of_replay
 
-    loaded = load(policy)
+    output_format = "json" if json else output_format
+    try:
+        loaded, source = _load(policy)
+    except PolicyError as error:
+        print_reports([FileReport(file=str(policy), lines=of_problems(error.problems))], output_format)
+        return 1
+    result = replay(loaded, _recorded(traffic))
+    _show(result, output_format, FileReport(file=str(policy), lines=of_replay(result.after.violations, source)))
+    if html is not None:
+        _write(html, page(result, policy=loaded.name, digest=digest(loaded), traffic=traffic.name))
+    if result.guessed:
+        talk(f"no history of {', '.join(result.guessed)}: its times are guessed as half of its timeout")
+    if result.unmeasured:
+        talk(f"records lack {', '.join(result.unmeasured)}: it counts as its highest level there")
+    return int(bool(result.after.violations))
+
+
+def _recorded(traffic: Path) -> list[Recorded]:
+    from ..observe.records import read
+
     try:
         lines = list(read(traffic))
     except OSError as error:
@@ -149,27 +191,30 @@ def simulate(*, policy: Path, traffic: Path, json: Flag = False) -> int:
         talk(f"{len(lines) - len(records)} of {len(lines)} lines are no records and were left out")
     if not records:
         raise UsageError(f"{traffic} holds no records")
-    result = replay(loaded, records)
-    if json:
-        print_json(asdict(result))
-    else:
-        print(f"{'':<16}{'before':>12}{'after':>12}")
+    return records
+
+
+def _show(result: Replay, output_format: OutputFormat, report: FileReport) -> None:
+    from dataclasses import asdict
+
+    from ..drill.compared import rows
+    from ..policy.table import columns
+
+    if output_format == "text":
+        print(columns([("", "before", "after", "change"), *rows(result)]))
+    elif output_format == "json":
         before, after = asdict(result.before), asdict(result.after)
-        for name in before:
-            print(f"{name:<16}{_cell(name, before[name]):>12}{_cell(name, after[name]):>12}")
-    if result.guessed:
-        talk(f"no history of {', '.join(result.guessed)}: its times are guessed as half of its timeout")
-    if result.unmeasured:
-        talk(f"records lack {', '.join(result.unmeasured)}: it counts as its highest level there")
-    return int(bool(result.after.violations))
+        print_json({"before": before, "after": after, "guessed": result.guessed, "unmeasured": result.unmeasured})
+    else:
+        print_reports([report], output_format)
 
 
-def _cell(name: str, value: Any) -> str:
-    if name.endswith("_share"):
-        return f"{value:.1%}"
-    if name.endswith("_seconds"):
-        return f"{value:.2f} s"
-    return usd(value) if name.endswith("_usd") else f"{value:,}"
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    talk(f"written: {path}")
 
 
 @app.command

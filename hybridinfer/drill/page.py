@@ -34,7 +34,7 @@ vertical-align:2px;margin-right:8px}.pass{background:var(--good)}.fail{backgroun
 @media(prefers-color-scheme:dark){.mark{color:#12161c}}
 table{border-collapse:collapse;width:100%;margin:10px 0;font-size:14px}
 td,th{text-align:left;padding:4px 14px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}
-th{color:var(--dim);font-weight:500}td.ok{color:var(--good)}td.no{color:var(--bad);font-weight:600}
+th{color:var(--dim);font-weight:500}td.ok{color:var(--good)}td.no{color:var(--bad);font-weight:600}.bad{color:var(--bad)}
 .facts{display:flex;flex-wrap:wrap;gap:10px;margin:14px 0}.fact{background:var(--card);border-radius:8px;
 padding:7px 14px;min-width:112px}.fact b{display:block;font-size:18px}.fact span{color:var(--dim);font-size:12px}
 .plot{overflow-x:auto;padding-top:2px}svg{display:block;width:100%;min-width:620px;height:auto}
@@ -56,7 +56,7 @@ def page(drills: Sequence[Drill]) -> str:
             '<!doctype html><html lang="en"><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
             f"<title>{title}</title><style>{STYLE}</style>",
-            f"<h1>{_mark(passed == count)}{title}</h1>",
+            f"<h1>{mark(passed == count)}{title}</h1>",
             f'<p class="dim">hybridinfer drill: {escape(_where(drills))}</p>',
             *_contents(drills),
             *(_section(number, drill) for number, drill in enumerate(drills)),
@@ -94,7 +94,7 @@ def _section(number: int, drill: Drill) -> str:
     scenario = course.scenario
     return "".join(
         [
-            f'<section class="drill" id="d{number}"><h2>{_mark(drill.passed)}{escape(scenario.name)}</h2>',
+            f'<section class="drill" id="d{number}"><h2>{mark(drill.passed)}{escape(scenario.name)}</h2>',
             f'<p class="dim">{escape(scenario.description)}</p>',
             _facts(drill),
             _verdicts(drill),
@@ -104,7 +104,7 @@ def _section(number: int, drill: Drill) -> str:
             "<h3>Seconds to the end of the answer: median, and up to the 95th percentile</h3>",
             band(course, phases(course)),
             "<h3>Circuit breakers</h3>",
-            _key({"closed": "closed", "half": "half-open", "open": "open"}),
+            key({"closed": "closed", "half": "half-open", "open": "open"}),
             strips(course),
             "<h3>Spent, in USD</h3>",
             spend(course, phases(course)),
@@ -179,10 +179,12 @@ def _coverage(policy: str, found: Coverage) -> str:
     return f"{head}{table}</section>"
 
 
-def _key(words: Mapping[str, str]) -> str:
+def key(words: Mapping[str, str]) -> str:
+    """A legend: the name of each colour and what it stands for."""
     items = "".join(f'<span><i style="background:var(--{color})"></i>{word}</span>' for color, word in words.items())
     return f'<div class="key">{items}</div>'
 
 
-def _mark(good: bool) -> str:  # noqa: FBT001 - one thing
+def mark(good: bool) -> str:  # noqa: FBT001 - one thing
+    """PASS or FAIL, in its colour."""
     return '<span class="mark pass">PASS</span>' if good else '<span class="mark fail">FAIL</span>'

@@ -8,7 +8,7 @@ Not recorded, and so not replayed: what a request needs (tools, vision, ...), it
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,6 +21,7 @@ from ..signals.base import SignalResult
 from ..signals.budget import BudgetSignal
 from ..signals.registry import highest
 from ..types import FinishReason, Message, Request, Text, Usage
+from .judge import percentile
 from .rehearsal import NOT_CALLED
 from .simulator import Arrival, run, stage
 from .world import Answers, Fails, Step, World
@@ -51,11 +52,26 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One request of it: seconds since the first, seconds it took, the zone that answered (None: nobody did), USD."""
+
+    at: float
+    seconds: float
+    zone: str | None
+    degraded: bool
+    cost_usd: Decimal
+    violations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
     """What was, and what would have been."""
 
     before: Picture
     after: Picture
+    moments_before: tuple[Moment, ...]
+    moments_after: tuple[Moment, ...]
+    """The same requests in the same order."""
     guessed: tuple[str, ...]
     """Targets that were called without history: their times are guesses."""
     unmeasured: tuple[str, ...]
@@ -78,38 +94,39 @@ def replay(policy: Policy, records: Sequence[Recorded]) -> Replay:
     ]
     stories = run(arrivals, runtime, past, score=past.score)
     receipts = [story.receipt for story in stories]
-    after = _picture(
-        [receipt.seconds for receipt in receipts],
-        [receipt.zone for receipt in receipts],
-        degraded=sum(receipt.degraded for receipt in receipts),
-        cost=sum((receipt.cost_usd for receipt in receipts), Decimal(0)),
-        violations=sum(
-            _violations(
-                policy,
-                past.levels_of[number],
-                record.tags,
-                [one.target for one in receipt.attempts if one.code not in UNTOLD],
-            )
-            for number, (record, receipt) in enumerate(zip(ordered, receipts, strict=True))
-        ),
+    after = tuple(
+        Moment(
+            at=record.at - record.seconds - start,
+            seconds=receipt.seconds,
+            zone=receipt.zone,
+            degraded=receipt.degraded,
+            cost_usd=receipt.cost_usd,
+            violations=_violations(
+                policy, past.levels_of[number], record.tags, _called((one.target, one.code) for one in receipt.attempts)
+            ),
+        )
+        for number, (record, receipt) in enumerate(zip(ordered, receipts, strict=True))
     )
-    before = _picture(
-        [record.seconds for record in ordered],
-        [record.zone for record in ordered],
-        degraded=sum(record.degraded for record in ordered),
-        cost=sum((record.cost_usd for record in ordered), Decimal(0)),
-        violations=sum(
-            _violations(
-                policy,
-                past.levels_of[number],
-                record.tags,
-                [one.target for one in record.attempts if one.code not in UNTOLD],
-            )
-            for number, record in enumerate(ordered)
-        ),
+    before = tuple(
+        Moment(
+            at=record.at - record.seconds - start,
+            seconds=record.seconds,
+            zone=record.zone,
+            degraded=record.degraded,
+            cost_usd=record.cost_usd,
+            violations=_violations(
+                policy, past.levels_of[number], record.tags, _called((one.target, one.code) for one in record.attempts)
+            ),
+        )
+        for number, record in enumerate(ordered)
     )
     return Replay(
-        before=before, after=after, guessed=tuple(sorted(past.guessed)), unmeasured=tuple(sorted(past.unmeasured))
+        before=_picture(before),
+        after=_picture(after),
+        moments_before=before,
+        moments_after=after,
+        guessed=tuple(sorted(past.guessed)),
+        unmeasured=tuple(sorted(past.unmeasured)),
     )
 
 
@@ -194,22 +211,25 @@ def _said(record: Recorded) -> int:
     return max((attempt.output_tokens for attempt in record.attempts), default=0)
 
 
+def _called(attempts: Iterable[tuple[str, Code]]) -> list[str]:
+    return [target for target, code in attempts if code not in UNTOLD]
+
+
 def _violations(policy: Policy, levels: Mapping[str, str], tags: Mapping[str, str], called: Sequence[str]) -> int:
     known = [name for name in called if name in policy.targets]
-    return sum(permit(policy, name, levels, tags).verdict == "never" for name in known)
+    needs = frozenset[str]()  # not recorded; the replay asks without any, and is judged like that
+    return sum(permit(policy, name, levels, tags, needs).verdict == "never" for name in known)
 
 
-def _picture(
-    seconds: Sequence[float], zones: Sequence[str | None], *, degraded: int, cost: Decimal, violations: int
-) -> Picture:
-    ordered, count = sorted(seconds), len(seconds)
+def _picture(moments: Sequence[Moment]) -> Picture:
+    seconds, count = [one.seconds for one in moments], len(moments)
     return Picture(
         requests=count,
-        answered_share=sum(zone is not None for zone in zones) / count,
-        cloud_share=sum(zone == "cloud" for zone in zones) / count,
-        degraded_share=degraded / count,
-        cost_usd=cost,
-        p50_seconds=ordered[(count - 1) // 2],
-        p95_seconds=ordered[min(count - 1, int(0.95 * count))],
-        violations=violations,
+        answered_share=sum(one.zone is not None for one in moments) / count,
+        cloud_share=sum(one.zone == "cloud" for one in moments) / count,
+        degraded_share=sum(one.degraded for one in moments) / count,
+        cost_usd=sum((one.cost_usd for one in moments), Decimal(0)),
+        p50_seconds=percentile(seconds, 0.5),
+        p95_seconds=percentile(seconds, 0.95),
+        violations=sum(one.violations for one in moments),
     )

@@ -102,7 +102,7 @@ def lines(difference: Difference) -> Iterator[str]:
         yield f"  - {plan.before}"
         yield f"  + {plan.after}"
     for value in difference.values:
-        yield f"value: {value.path}: {_word(value.before)} => {_word(value.after)}"
+        yield f"value: {value.path}: {word(value.before)} => {word(value.after)}"
 
 
 def _plans(space: Space, before: Policy, after: Policy) -> Iterator[PlanChange]:
@@ -151,9 +151,10 @@ def _values(path: str, before: Any, after: Any) -> Iterator[ValueChange]:
         yield ValueChange(path=path, before=before, after=after)
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
+    """A value as people write it; what is absent or empty in a block is left out."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_word(item)}" for key, item in value.items() if item not in (None, {})) + "}"
+        return "{" + ", ".join(f"{key}: {word(item)}" for key, item in value.items() if item not in (None, {})) + "}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_word, value))}]"
+        return f"[{', '.join(map(word, value))}]"
     return "(none)" if value is None else str(value)

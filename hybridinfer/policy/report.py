@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from ..errors import Problem
     from .cases import CaseResult
     from .check import Finding, Report
-    from .source import Source
+    from .diff import Difference
+    from .model import Policy
+    from .source import Path, Source
     from .table import Row
 
 Format = Literal["text", "json", "github", "sarif"]
@@ -24,7 +26,18 @@ INVALID = "invalid"
 TEST_FAILED = "test-failed"
 """The id of a policy's own test that does not hold."""
 
-_RULES = {**FINDINGS, INVALID: "The file is not a policy.", TEST_FAILED: "A test of the policy fails."}
+CHANGED = "changed"
+"""The id of whatever differs in meaning from another policy."""
+CROSSED_IN_REPLAY = "crossed-in-replay"
+"""The id of recorded traffic that would cross a boundary."""
+
+_RULES = {
+    **FINDINGS,
+    INVALID: "The file is not a policy.",
+    TEST_FAILED: "A test of the policy fails.",
+    CHANGED: "The policy means something else than the one it is compared with.",
+    CROSSED_IN_REPLAY: "Recorded traffic would cross a boundary.",
+}
 _LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
 _MARKS = {"open": "open", "masked": "masked", "never": "-"}
 
@@ -107,6 +120,44 @@ def of_cases(results: Sequence[CaseResult], source: Source) -> tuple[Line, ...]:
     return tuple(found)
 
 
+def of_difference(difference: Difference, after: Policy, source: Source) -> tuple[Line, ...]:
+    """What changes, at the place of the new policy that makes it so. A wider reach is a warning, the rest is told."""
+    from .diff import word
+    from .table import condition
+
+    ranks = {"never": 0, "masked": 1, "open": 2}
+    rules = {rule.name: number for number, rule in enumerate(after.rules)}
+    found: list[tuple[Path, str, str]] = []
+    for reach in difference.reach:
+        wider = ranks[reach.after] > ranks[reach.before]
+        what = f"privacy {reach.privacy} -> {reach.target}: {reach.before} => {reach.after}"
+        found.append((("targets", reach.target), "warning" if wider else "info", what))
+    for plan in difference.plans:
+        way: Path = ("rules", rules[plan.after.rule]) if plan.after.rule in rules else ("rules",)
+        cases = " or ".join(condition(box) for box in plan.when)
+        found.append((way, "info", f"{cases}: {plan.before} => {plan.after}"))
+    for value in difference.values:
+        what = f"{value.path}: {word(value.before)} => {word(value.after)}"
+        found.append((_way(value.path, after), "info", what))
+    return tuple(_line(source, CHANGED, severity, path, what) for path, severity, what in found)
+
+
+def of_replay(violations: int, source: Source) -> tuple[Line, ...]:
+    """An error where recorded traffic would cross a boundary, nothing otherwise."""
+    what = f"{violations} calls of the recorded traffic would cross a boundary"
+    hint = "this is a fault of hybridinfer, please report it"
+    return (_line(source, CROSSED_IN_REPLAY, "error", ("boundaries",), what, hint=hint),) if violations else ()
+
+
+def _way(path: str, policy: Policy) -> Path:
+    """`budgets.day.usd` as the way in the file, where budgets are a list."""
+    parts: tuple[str | int, ...] = tuple(path.split("."))
+    if parts[0] == "budgets" and len(parts) > 1:
+        numbers = {budget.name: number for number, budget in enumerate(policy.budgets)}
+        parts = ("budgets", numbers[parts[1]], *parts[2:]) if parts[1] in numbers else ("budgets",)
+    return parts
+
+
 def render(reports: Sequence[FileReport], output_format: Format) -> str:
     """All files in one of the formats; text ends without a newline and may be empty."""
     lines = [line for report in reports for line in report.lines]
@@ -122,16 +173,12 @@ def render(reports: Sequence[FileReport], output_format: Format) -> str:
 
 
 def _locate(finding: Finding, source: Source) -> Line:
-    line, column = source.position(finding.path)
-    return Line(
-        id=finding.id,
-        severity=finding.severity,
-        file=source.file,
-        line=line,
-        column=column,
-        what=finding.what,
-        hint=finding.hint,
-    )
+    return _line(source, finding.id, finding.severity, finding.path, finding.what, hint=finding.hint)
+
+
+def _line(source: Source, name: str, severity: str, path: Path, what: str, *, hint: str = "") -> Line:
+    line, column = source.position(path)
+    return Line(id=name, severity=severity, file=source.file, line=line, column=column, what=what, hint=hint)
 
 
 def _text(report: FileReport) -> Iterator[str]:
