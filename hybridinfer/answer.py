@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from .targets.base import Finish, Progress, TargetEvent
 from .types import TextDelta, TokenLogprob, ToolCall
 
 if TYPE_CHECKING:
-    from .types import Request
+    from .types import Request, ResponseFormat
 
 
 class Assembly:
@@ -54,6 +55,7 @@ class Assembly:
             usage=finish.usage if finish else None,
             model=finish.model if finish else "",
             logprobs=tuple(self._logprobs) or None,
+            confidence=finish.confidence if finish else None,
         )
 
 
@@ -73,14 +75,22 @@ def code_of(assembly: Assembly, request: Request, *, begun: bool = False) -> tup
             return Code.INVALID_OUTPUT, "a tool call's arguments are not JSON"
     wanted = request.response_format
     if wanted is not None and wanted.type != "text" and not answer.tool_calls:
-        fault = _fault(answer.text, wanted.schema)
+        fault = _fault(answer.text, wanted)
         if fault:
             return Code.INVALID_OUTPUT, fault
     return Code.OK, ""
 
 
-def _fault(text: str, schema: Mapping[str, Any] | None) -> str:
-    """Why `text` is not the JSON that was demanded, without quoting it; empty when it is."""
+def _fault(text: str, wanted: ResponseFormat) -> str:
+    """Why `text` has not the form that was demanded, without quoting it; empty when it has."""
+    if wanted.type == "choice":
+        return "" if text.strip() in wanted.choices else "none of the choices"
+    if wanted.type == "regex":
+        return "" if re.fullmatch(wanted.pattern, text) else "does not match the pattern"
+    return _json_fault(text, wanted.schema)
+
+
+def _json_fault(text: str, schema: Mapping[str, Any] | None) -> str:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -160,8 +160,8 @@ def _response_format(_name: str, value: Any) -> ResponseFormat | None:
 
 def _choices(name: str, value: object) -> ResponseFormat:
     choices = _texts(name, value)
-    if len(set(choices)) < len(choices) or any(choice != choice.strip() for choice in choices):
-        raise ValueError(f"{name}: give each text once, without blanks around it")
+    if not choices or len(set(choices)) < len(choices) or any(choice != choice.strip() for choice in choices):
+        raise ValueError(f"{name}: give at least one text, each once, without blanks around it")
     return ResponseFormat(type="choice", choices=choices)
 
 

@@ -109,12 +109,19 @@ class ToolChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseFormat:
-    """Free text, any JSON object, or JSON that keeps `schema`."""
+    """Free text, any JSON object, JSON that keeps `schema`, one of `choices`, or a text that matches `pattern` whole."""
 
-    type: Literal["text", "json_object", "json_schema"]
+    type: Literal["text", "json_object", "json_schema", "choice", "regex"]
     schema: Mapping[str, Any] | None = None
     name: str = "answer"
     strict: bool | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the answer is JSON."""
+        return self.type in {"json_object", "json_schema"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +180,7 @@ class Request:
             needs.add("vision")
         if any(isinstance(part, File) for part in parts):
             needs.add("files")
-        if self.response_format is not None and self.response_format.type != "text":
+        if self.response_format is not None and self.response_format.is_json:
             needs.add("json")
         return frozenset(needs)
 
@@ -227,6 +234,9 @@ class Response:
     usage: Usage = Usage()
     model: str = ""
     logprobs: tuple[TokenLogprob, ...] | None = None
+    confidence: float | None = None
+    """How likely the answer is right, 0..1, by a calibrated local model or the share of samples that agree; None:
+    nobody can say."""
 
     @property
     def target(self) -> str | None:

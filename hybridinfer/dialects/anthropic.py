@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..types import File, Image, Message, Opaque, Part, Request, Text, Tool, ToolCall, ToolChoice, ToolResult
-from .base import Untranslatable
+from .base import Untranslatable, with_instruction
 
 _PICTURES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _JSON_ONLY = "Answer with one JSON object and nothing else."
@@ -48,7 +48,7 @@ def render_request(
     """
     if request.logprobs:
         raise Untranslatable("anthropic", "log-probabilities")
-    system, turns = _split(request.messages)
+    system, turns = _split(with_instruction(request, "anthropic"))
     wanted = request.response_format
     output_config: dict[str, Any] | None = None
     if wanted is not None and wanted.type == "json_object":

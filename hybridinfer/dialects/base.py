@@ -7,7 +7,12 @@ It never quotes what stood there: prompts do not belong into exceptions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..types import Message, Text
+
+if TYPE_CHECKING:
+    from ..types import Request
 
 Dialect = Literal["openai", "anthropic"]
 
@@ -19,6 +24,25 @@ class Untranslatable(Exception):
         super().__init__(f"the {dialect} dialect cannot express {what}")
         self.dialect = dialect
         self.what = what
+
+
+CHOOSE = "Answer with exactly one of these texts and nothing else:"
+
+
+def with_instruction(request: Request, dialect: Dialect) -> tuple[Message, ...]:
+    """The messages; a format that the vendors' APIs have no field for stands among them as an instruction.
+
+    Raises `Untranslatable` for a regular expression: no instruction makes a model keep one.
+    """
+    wanted = request.response_format
+    if wanted is None or wanted.type not in {"choice", "regex"}:
+        return request.messages
+    if wanted.type == "regex":
+        raise Untranslatable(dialect, "an answer that matches a regular expression")
+    lines = "\n".join([CHOOSE, *(f"- {choice}" for choice in wanted.choices)])
+    at = next((i for i, message in enumerate(request.messages) if message.role != "system"), len(request.messages))
+    instruction = Message(role="system", parts=(Text(text=lines),))
+    return (*request.messages[:at], instruction, *request.messages[at:])
 
 
 def wrong(where: str, what: str) -> ValueError:

@@ -24,7 +24,7 @@ from ..types import (
     ToolChoice,
     ToolResult,
 )
-from .base import Untranslatable
+from .base import Untranslatable, with_instruction
 
 TokensField = Literal["max_completion_tokens", "max_tokens"]
 ERROR_MARK = "[tool error] "
@@ -58,7 +58,7 @@ def render_request(
         raise Untranslatable("openai", f"more than {_MOST_STOPS} stop sequences")
     body: dict[str, Any] = {
         "model": model,
-        "messages": [entry for message in request.messages for entry in _message(message)],
+        "messages": [entry for message in with_instruction(request, "openai") for entry in _message(message)],
         tokens_field: max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
@@ -198,7 +198,7 @@ def _choice(choice: ToolChoice | None) -> dict[str, Any]:
 
 
 def _format(wanted: ResponseFormat | None) -> dict[str, Any] | None:
-    if wanted is None or wanted.type == "text":
+    if wanted is None or not wanted.is_json:
         return None
     if wanted.type == "json_object":
         return {"type": "json_object"}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..dialects.base import CHOOSE
 from ..types import Request, Text, Tool, ToolResult
 
 DISCLAIMER = "This is the loopback emulator, not a real model."
@@ -92,6 +93,9 @@ def _text(request: Request) -> str:
         return json.dumps(example(wanted.schema or {}))
     if wanted is not None and wanted.type == "json_object":
         return json.dumps({"note": DISCLAIMER, "words": len(_asked(request).split())})
+    for message in request.messages:
+        if message.role == "system" and (at := message.text.find(CHOOSE)) >= 0:
+            return message.text[at:].splitlines()[1].removeprefix("- ")
     last = request.messages[-1]
     if last.role == "tool":
         told = " ".join(

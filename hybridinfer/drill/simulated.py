@@ -49,7 +49,9 @@ _IN_JSON = replace(HEALTHY, text='{"answer": "as long as most answers are"}')
 def healthy(request: Request) -> Answers:
     """What a target does that nothing hits, in the format that `request` demands."""
     wanted = request.response_format
-    return HEALTHY if wanted is None or wanted.type == "text" else _IN_JSON
+    if wanted is not None and wanted.type == "choice":
+        return replace(HEALTHY, text=wanted.choices[0])
+    return _IN_JSON if wanted is not None and wanted.is_json else HEALTHY
 
 
 def play(scenario: Scenario, policy: Policy, *, seed: int = 0) -> Course:

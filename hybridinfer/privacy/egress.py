@@ -81,7 +81,7 @@ class Guarded:
         import anyio.to_thread  # only a masked request needs it
 
         masked, vault = await anyio.to_thread.run_sync(self._mask, request)
-        answer = _Answer(vault, as_json=request.response_format is not None and request.response_format.type != "text")
+        answer = _Answer(vault, as_json=request.response_format is not None and request.response_format.is_json)
         async with _closing(self._target.stream(masked, stream=stream)) as events:
             async for event in events:
                 for restored in answer.restore(event):

@@ -44,6 +44,10 @@ def fields(request: Request) -> Iterator[Field]:
         yield Field(where="response format", text=request.response_format.name, fixed=True)
         if request.response_format.schema is not None:
             yield Field(where="response format", text=_dump(request.response_format.schema), json=True)
+        if request.response_format.pattern:
+            yield Field(where="response format", text=request.response_format.pattern, fixed=True)
+        for choice in request.response_format.choices:
+            yield Field(where="response format", text=choice)
     if request.metadata:
         yield Field(where="metadata", text=_dump(request.metadata), json=True)
     if request.extra_headers:
@@ -86,7 +90,9 @@ def rewrite(request: Request, change: Callable[[Field], str]) -> Request:
         return replace(old, description=text(where, old.description), parameters=tree(where, old.parameters))
 
     def response_format(old: ResponseFormat) -> ResponseFormat:
-        return old if old.schema is None else replace(old, schema=tree("response format", old.schema))
+        choices = tuple(text("response format", choice) for choice in old.choices)
+        schema = None if old.schema is None else tree("response format", old.schema)
+        return replace(old, schema=schema, choices=choices)
 
     return replace(
         request,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from ..dialects.base import with_instruction
 from ..edge.catalogue import find
 from ..edge.engine import Task
 from ..edge.generate import Done, GenerationFailed, Piece, Prompt
+from ..edge.guided import for_call, for_format
 from ..edge.pool import POOL
 from ..edge.sampling import Sampling
 from ..edge.store import Store
@@ -28,7 +31,9 @@ from .base import Finish, TargetEvent, TargetFailed, TargetInfo
 from .onnx_options import OnnxOptions, deadline, priority, scope, tenant
 
 if TYPE_CHECKING:
+    from ..edge.constraint import Constraint
     from ..edge.engine import Engine, Item
+    from ..edge.tokenizer import Tokenizer
     from ..policy.model import TargetBlock
     from ..types import Tool
     from .base import TargetContext
@@ -55,7 +60,7 @@ class OnnxTarget:
             zone=zone_of(block),
             model=self._model.id,
             region=block.region,
-            supports=frozenset({"tools"}) if tools else frozenset(),
+            supports=frozenset({"json", "tools"}) if tools else frozenset({"json"}),
             context_window=min(window for window in windows if window),
             continues=continues(block),
         )
@@ -98,7 +103,7 @@ class OnnxTarget:
         """Exact where the model is here (its vocabulary is read once, 0.4 s); otherwise an upper bound."""
         try:
             vocabulary = Vocabulary.of(self._store.file(self._model))
-            return len(vocabulary.template.encode(request.messages, _offered(request)))
+            return len(vocabulary.template.encode(_messages(request), _offered(request)))
         except (ModelError, OSError, TemplateRefused):
             from ..tokens import count_request
 
@@ -132,7 +137,7 @@ class OnnxTarget:
         offered, options = _offered(request), self._options
         if offered and not vocabulary.template.knows_tools:
             raise GenerationFailed(Code.UNSUPPORTED, f"the chat template of {self._model.id} knows no tools")
-        tokens = vocabulary.template.encode(request.messages, offered)
+        tokens = vocabulary.template.encode(_messages(request), offered)
         if start := _forced(request):
             tokens += vocabulary.tokenizer.encode_prompt(start)
         window = self.info.context_window or vocabulary.context_window
@@ -150,6 +155,7 @@ class OnnxTarget:
             logprobs=request.logprobs,
             loop=options.loop,
             scope=scope(request, options),
+            constraint=_constraint(request),
         )
 
     def _refuse_unsupported(self, request: Request) -> None:
@@ -203,6 +209,26 @@ class _Answer:
 def _offered(request: Request) -> tuple[Tool, ...]:
     """The tools the model may call now."""
     return () if request.tool_choice is not None and request.tool_choice.mode == "none" else request.tools
+
+
+def _messages(request: Request) -> tuple[Message, ...]:
+    """The conversation; what form the answer must have is said as well, so that the model need not be forced."""
+    wanted = request.response_format
+    if wanted is None or wanted.type in {"text", "regex"}:
+        return request.messages
+    if wanted.type == "choice":
+        return with_instruction(request, "openai")
+    schema = json.dumps(wanted.schema or {"type": "object"}, ensure_ascii=False)
+    said = f"Answer with one line of JSON that keeps this JSON schema, and nothing else: {schema}"
+    return (Message(role="system", parts=(Text(text=said),)), *request.messages)
+
+
+def _constraint(request: Request) -> Callable[[Tokenizer], Constraint] | None:
+    """What the answer is held to. With tools on offer it may be a call instead, so its form is only judged afterwards."""
+    offered, choice = _offered(request), request.tool_choice
+    if _forced(request):
+        return for_call(offered, choice.name if choice is not None and choice.mode == "tool" else None)
+    return None if offered else for_format(request.response_format)
 
 
 def _forced(request: Request) -> str:

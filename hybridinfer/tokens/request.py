@@ -57,7 +57,8 @@ def measure_request(request: Request, model: str = "", *, dialect: Dialect = "op
         bill.message(message)
     bill.tools(request.tools)
     if request.response_format is not None and request.response_format.type != "text":
-        bill.json(request.response_format.schema or {}, bill.overhead.schema)
+        form = {"schema": request.response_format.schema, "choices": request.response_format.choices}
+        bill.json(form, bill.overhead.schema)
     return bill.total()
 
 

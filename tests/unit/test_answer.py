@@ -98,6 +98,22 @@ def test_demanded_json_is_checked(text, schema, because):
     assert (code is Code.OK, said) == (because == "", because)
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted", "because"),
+    [
+        ("yes", ResponseFormat(type="choice", choices=("yes", "no")), ""),
+        ("yes\n", ResponseFormat(type="choice", choices=("yes", "no")), ""),
+        ("Yes, of course", ResponseFormat(type="choice", choices=("yes", "no")), "none of the choices"),
+        ("AB-12", ResponseFormat(type="regex", pattern="[A-Z]+-[0-9]+"), ""),
+        ("AB-12!", ResponseFormat(type="regex", pattern="[A-Z]+-[0-9]+"), "does not match the pattern"),
+    ],
+)
+def test_choices_and_patterns_are_checked(text, wanted, because):
+    """Whoever answered: what the vendors' models were only asked for, too."""
+    code, said = judged(TextDelta(text=text), request=Request(messages=(), response_format=wanted))
+    assert (code is Code.OK, said) == (because == "", because)
+
+
 def test_a_tool_call_may_stand_for_demanded_json():
     """The format is for the text."""
     request = Request(messages=(), response_format=ResponseFormat(type="json_object"))

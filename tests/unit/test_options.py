@@ -66,6 +66,20 @@ def test_every_option_reaches_the_request(name):
     assert getattr(build_request("hi", {name: given}), name) == kept
 
 
+def test_choices_and_patterns_are_formats():
+    """Short ways to say what form the answer has."""
+    assert build_request("hi", {"choices": ["yes", "no"]}).response_format == ResponseFormat(
+        type="choice", choices=("yes", "no")
+    )
+    assert build_request("hi", {"regex": "[a-z]+"}).response_format == ResponseFormat(type="regex", pattern="[a-z]+")
+
+
+def test_an_answer_has_one_form():
+    """Two of them contradict each other."""
+    with pytest.raises(ValueError, match="regex: an answer has one form; leave out choices"):
+        build_request("hi", {"choices": ["a"], "regex": "a"})
+
+
 def test_none_means_not_given():
     """Callers pass their own defaults through."""
     assert build_request("hi", dict.fromkeys(GOOD)) == build_request("hi", {})
@@ -120,6 +134,12 @@ def test_vendor_shapes_of_tools_and_formats():
         ("budget_usd", "NaN", ValueError),
         ("on_interrupt", "continue?", ValueError),
         ("response_format", ResponseFormat(type="json_schema", schema={"type": "objekt"}), ValueError),
+        ("choices", ["a", "a"], ValueError),
+        ("choices", [" a"], ValueError),
+        ("choices", [], ValueError),
+        ("choices", 5, TypeError),
+        ("regex", "(", ValueError),
+        ("regex", 5, TypeError),
     ],
 )
 def test_wrong_values_name_their_option(name, value, error):

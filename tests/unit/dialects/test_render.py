@@ -389,3 +389,20 @@ def test_demands_that_a_dialect_cannot_meet_are_refused():
 def test_a_name_travels_to_openai():
     """OpenAI knows authors."""
     assert _openai(Message(role="user", parts=(Text(text="hi"),), name="ann"))["messages"][0]["name"] == "ann"
+
+
+def test_choices_become_an_instruction():
+    """Behind the caller's own instructions; neither vendor has a field for them."""
+    wanted = ResponseFormat(type="choice", choices=("yes", "no"))
+    said = "Answer with exactly one of these texts and nothing else:\n- yes\n- no"
+    rendered = _openai(Message(role="system", parts=(Text(text="Be kind."),)), HI, response_format=wanted)
+    assert [message["content"] for message in rendered["messages"][:2]] == ["Be kind.", said]
+    assert "response_format" not in rendered
+    assert _anthropic(HI, response_format=wanted)["system"] == said
+
+
+@pytest.mark.parametrize("render", [_openai, _anthropic])
+def test_patterns_have_no_words(render):
+    """No instruction makes a model keep a regular expression, so another target has to."""
+    with pytest.raises(Untranslatable, match="regular expression"):
+        render(HI, response_format=ResponseFormat(type="regex", pattern="a+"))

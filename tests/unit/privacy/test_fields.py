@@ -54,7 +54,7 @@ def full(value: str = CANARY) -> Request:
         ),
         tools=(Tool(name=f"fn_{value}", description=f"d {value}", parameters={"enum": [value]}),),
         tool_choice=ToolChoice(mode="tool", name=f"fn_{value}"),
-        response_format=ResponseFormat(type="json_schema", schema={"title": value}, name=f"rf_{value}"),
+        response_format=ResponseFormat(type="json_schema", schema={"title": value}, name=f"rf_{value}", choices=(f"c {value}",), pattern=f"p {value}"),
         metadata={"m": value, value: "k"},
         extra_headers={"X-H": value},
         user=f"user {value}",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import validate
 
 from hybridinfer.edge.generate import Done, GenerationFailed, Piece, Prompt, Writer
 from hybridinfer.edge.pool import POOL
@@ -212,13 +215,12 @@ async def test_a_model_without_a_chat_template_is_unavailable(make: Any) -> None
     [
         Request(messages=(Message(role="user", parts=(Image(url="https://x/y.png"),)),)),
         Request(messages=(Message(role="user", parts=(Opaque(dialect="openai", data={}),)),)),
-        ask(response_format=ResponseFormat(type="json_object")),
         ask(tools=(TOOL,)),
     ],
-    ids=["vision", "opaque", "json", "tools"],
+    ids=["vision", "opaque", "tools"],
 )
 async def test_what_it_cannot_do_is_said(make: Any, request_: Request) -> None:
-    """Pictures, foreign blocks, guaranteed JSON, and tools for a model that was not taught them."""
+    """Pictures, foreign blocks, and tools for a model that was not taught them."""
     failed = await failure(make(), request_)
     assert (failed.code, failed.retry) == (Code.UNSUPPORTED, False)
 
@@ -262,7 +264,6 @@ async def test_a_tool_call_is_parsed(make: Any, monkeypatch: pytest.MonkeyPatch)
     """Text before it stays text; the call has an id of its own and ends the answer as tool_calls."""
     answering(monkeypatch, "Sure. <tool", '_call>{"name": "f", "arguments": {"a": 1}}', "</tool_call>")
     target = make(options={"tools": True})
-    assert target.info.supports == {"tools"}
     text, call, finish = await collect(target, ask(tools=(TOOL,)))
     assert text == TextDelta(text="Sure. ")
     assert isinstance(call, ToolCallDelta)
@@ -295,6 +296,55 @@ async def test_a_demanded_call_that_does_not_come_is_invalid_output(make: Any, m
     target = make(options={"tools": True})
     failed = await failure(target, ask(tools=(TOOL,), tool_choice=ToolChoice(mode="required")))
     assert failed.code is Code.INVALID_OUTPUT
+
+
+SHAPE = {
+    "type": "object",
+    "properties": {"mood": {"enum": ["good", "bad"]}},
+    "required": ["mood"],
+    "additionalProperties": False,
+}
+
+
+async def text_of(target: Any, request: Request) -> str:
+    return "".join(event.text for event in await collect(target, request) if isinstance(event, TextDelta))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_even_random_weights_keep_the_demanded_form(make: Any, seed: int) -> None:
+    """A schema, a pattern, one of the choices, and the arguments of a demanded tool."""
+    target = make(options={"tools": True, "temperature": 1.0})
+    wanted = ResponseFormat(type="json_schema", schema=SHAPE)
+    validate(json.loads(await text_of(target, ask(seed=seed, max_tokens=100, response_format=wanted))), SHAPE)
+    wanted = ResponseFormat(type="regex", pattern="[a-f]{4}-[0-9]{2}")
+    assert re.fullmatch(wanted.pattern, await text_of(target, ask(seed=seed, max_tokens=100, response_format=wanted)))
+    wanted = ResponseFormat(type="choice", choices=("apples", "pears"))
+    assert await text_of(target, ask(seed=seed, max_tokens=100, response_format=wanted)) in wanted.choices
+    tools = (Tool(name="look", parameters=SHAPE), Tool(name="leap", parameters=SHAPE))
+    for choice in (ToolChoice(mode="required"), ToolChoice(mode="tool", name="leap")):
+        call, _ = await collect(target, ask(seed=seed, max_tokens=100, tools=tools, tool_choice=choice))
+        assert call.name in ({"leap"} if choice.name else {"look", "leap"})
+        validate(json.loads(call.arguments), SHAPE)
+
+
+async def test_the_demanded_form_is_said(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is told what to write need not be forced."""
+    prompts = answering(monkeypatch, "{}")
+    target = make()
+    for wanted in (ResponseFormat(type="json_schema", schema=SHAPE), ResponseFormat(type="choice", choices=("pears",))):
+        request = ask(response_format=wanted)
+        await collect(target, request)
+        said = Vocabulary.of(Path(target.info.model)).tokenizer.decode(prompts[-1].tokens)
+        assert ("mood" if wanted.schema else "- pears") in said
+        assert len(prompts[-1].tokens) == target.count_tokens(request)
+
+
+async def test_with_tools_on_offer_the_form_is_judged_afterwards(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer may be a call instead."""
+    prompts = answering(monkeypatch, "{}")
+    wanted = ResponseFormat(type="json_object")
+    await collect(make(options={"tools": True}), ask(tools=(TOOL,), response_format=wanted))
+    assert prompts[0].constraint is None
 
 
 async def test_logprobs_survive_tool_parsing(make: Any) -> None:
@@ -361,7 +411,8 @@ async def test_what_is_known_without_a_call(make: Any) -> None:
     """Zone, window and abilities come from the block and the catalogue; nothing is loaded."""
     info = make("qwen2.5-coder-0.5b", region="here").info
     assert (info.kind, info.zone, info.region, info.context_window) == ("onnx", "device", "here", 4096)
-    assert info.supports == {"tools"}
+    assert info.supports == {"json", "tools"}
+    assert make("smollm2-135m").info.supports == {"json"}
     assert make("smollm2-135m", context_window=1000).info.context_window == 1000
 
 
