@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from ..errors import PolicyError
+from ..errors import ConfigurationError, PolicyError
 from .terminal import UsageError, print_json, talk
 
 if TYPE_CHECKING:
     from ..drill.coverage import Coverage
+    from ..drill.live import Bill
     from ..drill.run import Drill
 
 app = App(name="drill", help="Rehearse outages against a policy, and see every fallback happen.")
@@ -25,10 +27,11 @@ def run(
     /,
     *,
     policy: str | None = None,
-    against: Literal["simulated", "emulator"] = "simulated",
+    against: Literal["simulated", "emulator", "live"] = "simulated",
     speed: float = 10.0,
     real_local: Flag = False,
     seed: int = 0,
+    max_cost: float | None = None,
     json: Flag = False,
     html: Path | None = None,
     junit: Path | None = None,
@@ -37,7 +40,7 @@ def run(
     """Run drills: scripted outages against a policy, with what must hold all the same.
 
     Exit code 0: every expectation was met. 1: one was not, or the coverage is too small. 2: a scenario or a policy
-    is wrong, or the command line is. Nothing leaves this machine, and no key is needed.
+    is wrong, or the command line is. Nothing leaves this machine, and no key is needed, except with --against live.
 
     --json prints {passed, drills: [{scenario, policy, against, passed, requests, answered, p95_seconds, cost_usd,
     answered_by, arrived, expectations: [{key, wanted, measured, passed, receipts}], coverage}], coverage}.
@@ -45,10 +48,12 @@ def run(
     Args:
         scenarios: Files, names from `drill list`, or "all" for every shipped one.
         policy: The policy's file or a shipped one's name; otherwise the one that each scenario names.
-        against: simulated is a virtual clock; emulator is the real router over real HTTP to this machine.
+        against: simulated is a virtual clock; emulator is the real router over real HTTP to this machine; live calls
+            the real targets, in the scenario's own time, if the policy says 'drills: allowed'.
         speed: With the emulator, how many times as fast as the scenario says.
         real_local: With the emulator, call the real local models; otherwise they are played.
         seed: Of everything that is random; the same seed gives the same simulation.
+        max_cost: Live: the USD that it may cost. It does not start where it could cost more, and never spends more.
         json: Print everything as JSON.
         html: Write a page with the timeline of every drill to this file.
         junit: Write JUnit XML for CI to this file.
@@ -58,7 +63,9 @@ def run(
 
     if not speed > 0:
         raise UsageError("--speed: must be more than zero")
-    drills = _run(_named(scenarios), policy, against=against, speed=speed, real_local=real_local, seed=seed)
+    may_cost = None if max_cost is None else Decimal(str(max_cost))
+    how = {"against": against, "speed": speed, "real_local": real_local, "seed": seed, "max_cost": may_cost}
+    drills = _run(_named(scenarios), policy, **how, told=_tell)
     covered = _coverages(drills)
     for target, text in ((junit, xml), (html, _page)):
         if target is not None:
@@ -108,9 +115,14 @@ def _run(scenarios: list[str], policy: str | None, **how: Any) -> list[Drill]:
     chosen = shipped(policy) if policy in shipped_names() else policy
     try:
         return [run_drill(name, chosen, **how) for name in scenarios]
-    except PolicyError as error:
+    except (PolicyError, ConfigurationError) as error:
         talk(f"hybridinfer: {error}")
         raise SystemExit(2) from None
+
+
+def _tell(bill: Bill) -> None:
+    calls = ", ".join(f"{name} {count} times" for name, count in bill.calls.items()) or "nobody"
+    talk(f"live: {bill.requests} requests, ${bill.usd:f} at most, calling {calls} at most")
 
 
 def _coverages(drills: list[Drill]) -> dict[str, Coverage]:

@@ -11,8 +11,8 @@ from ..receipt import Receipt, Zone
 from ..resilience.breaker import Health, State
 from .scenario import Scenario
 
-Against = Literal["simulated", "emulator"]
-"""A virtual clock and scripted targets, or the real router over real HTTP to this machine."""
+Against = Literal["simulated", "emulator", "live"]
+"""A virtual clock and scripted targets, the real router over real HTTP to this machine, or the real targets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

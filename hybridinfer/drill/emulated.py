@@ -6,10 +6,9 @@ what is reported is multiplied again. Targets in this process are played, unless
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -19,21 +18,22 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from ..async_router import AsyncRouter
-from ..errors import RequestError
 from ..policy.block import Block
 from ..policy.load import digest
 from ..policy.model import REMOTE, zone_of
-from ..receipt import Need, Receipt
+from ..receipt import Need
+from ..resilience.retry import RetryBudget
 from ..targets.base import TargetInfo
 from .actor import Actor
 from .aim import Aim, Met
 from .book import ample, for_drill
-from .course import Course, Sample, Served, Watch, moments, sample
+from .course import Course, Served, Watch
 from .doors import Doored
 from .emulator import Emulator
+from .performance import Performance
 from .simulated import HEALTHY, healthy
 from .simulated import broken as broken_tree
-from .traffic import Scored, Timeline, Visit, options, prompt, visits
+from .traffic import Scored, Timeline
 from .vocabulary import on_a_script
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def play(
         served=served,
         arrived=show.arrived,
         leaks=tuple(show.watch.leaks),
-        samples=tuple(show.samples),
+        samples=tuple(show.performance.samples),
         wall_seconds=time.perf_counter() - began,
     )
 
@@ -107,7 +107,7 @@ class _Show:
 
     def __init__(self, scenario: Scenario, policy: Policy, speed: float) -> None:
         self.watch = Watch(scenario)
-        self.samples: list[Sample] = []
+        self.performance = Performance(scenario, speed=speed)
         self._scenario = scenario
         self._policy = policy
         self._speed = speed
@@ -115,12 +115,6 @@ class _Show:
         self._aim = Aim(self._timeline, Random(0))  # noqa: S311 - a drill, not a secret
         self._emulators: dict[str, Emulator] = {}
         self._actors: dict[str, Actor] = {}
-        self._began = 0.0
-
-    @property
-    def now(self) -> float:
-        """Seconds of the drill."""
-        return (time.monotonic() - self._began) * self._speed
 
     @property
     def arrived(self) -> Mapping[str, int]:
@@ -143,7 +137,7 @@ class _Show:
     async def run(self, stack: AsyncExitStack, *, real_local: bool, seed: int) -> tuple[Served, ...]:
         """Build everything, play it, take it down."""
         scenario, policy = self._scenario, self._policy
-        ledger, frail = for_drill(policy, clock=time.time, wrong=lambda: self._timeline.ledger(self.now))
+        ledger, frail = for_drill(policy, clock=time.time, wrong=lambda: self._timeline.ledger(self.performance.now))
         targets: dict[str, Target] = {}
         for name, block in policy.targets.items():
             if block.kind in REMOTE:
@@ -154,66 +148,30 @@ class _Show:
                 targets[name] = self._actors[name] = actor(name, block, partial(self._step, name), speed=self._speed)
         file = PolicyFile(stack.enter_context(TemporaryDirectory(prefix="hybridinfer-drill-")), policy)
         router = AsyncRouter(
-            file.path, targets=targets, signals=Scored(scenario, policy).own, ledger=ledger, environ={}, hooks=()
+            file.path,
+            targets=targets,
+            signals=Scored(scenario, policy).own,
+            ledger=ledger,
+            environ={},
+            retry_budget=RetryBudget(),
         )
         await stack.enter_async_context(router)
         await router.warmup()
-        self._began = time.monotonic()
-        conducting = asyncio.create_task(self._conduct(router, frail, file))
-        try:
-            asking = [self._ask(router, visit) for visit in visits(scenario, seed)]
-            return tuple(await asyncio.gather(*asking))
-        finally:
-            conducting.cancel()
-            await asyncio.gather(conducting, return_exceptions=True)
+        return await self.performance.run(router, seed=seed, turn=partial(self._turn, router, frail, file))
 
     def _met(self, name: str, request: Request) -> Met | None:
-        return self._aim.at(self.now, name, request)
+        return self._aim.at(self.performance.now, name, request)
 
     def _step(self, name: str, request: Request) -> Step:
         met = self._met(name, request)
         usual = healthy(request)
         return usual if met is None else on_a_script(met.block, usual, remote=False, elapsed=met.elapsed)
 
-    async def _until(self, at: float) -> None:
-        await asyncio.sleep(max((at - self.now) / self._speed, 0))
-
-    async def _conduct(self, router: AsyncRouter, frail: Frail | None, file: PolicyFile) -> None:
-        """Begin the phases, and look at the breakers meanwhile."""
-        cues: list[tuple[float, Callable[[], Awaitable[None]]]] = [
-            (at, partial(self._sample, router)) for at in moments(self._scenario.duration)
-        ]
-        cues += [(phase.at, partial(self._turn, phase, router, frail, file)) for phase in self._scenario.phases]
-        for at, act in sorted(cues, key=lambda cue: cue[0]):
-            await self._until(at)
-            await act()
-
-    async def _sample(self, router: AsyncRouter) -> None:
-        self.samples.append(sample(self.now, router.health()))
-
-    async def _turn(self, phase: PhaseBlock, router: AsyncRouter, frail: Frail | None, file: PolicyFile) -> None:
+    async def _turn(self, router: AsyncRouter, frail: Frail | None, file: PolicyFile, phase: PhaseBlock) -> None:
         if frail is not None and phase.spend_usd:
             await frail.spend(phase.spend_usd)
         if file.turn(broken=self._timeline.policy(phase.at) is not None):
             await router.reload()
-
-    async def _ask(self, router: AsyncRouter, visit: Visit) -> Served:
-        await self._until(visit.at)
-        began, error = self.now, ""
-        asked = options(self._scenario, visit.ask)
-        receipt: Receipt | None
-        try:
-            if visit.stream:
-                async with router.stream(prompt(visit.ask), **asked) as stream:
-                    async for _event in stream:
-                        pass
-                receipt = stream.receipt
-            else:
-                receipt = (await router.complete(prompt(visit.ask), **asked)).receipt
-        except RequestError as failed:
-            receipt, error = failed.receipt, type(failed).__name__
-        assert receipt is not None
-        return Served(ask=visit.ask.name, at=began, seconds=self.now - began, receipt=receipt, error=error)
 
 
 class PolicyFile:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..options import build_request
 from ..policy.names import OWN
@@ -49,14 +49,18 @@ def visits(scenario: Scenario, seed: int = 0) -> Iterator[Visit]:
             yield Visit(at=at, ask=ask, stream=dice.random() < load.stream)
 
 
-def options(scenario: Scenario, ask: AskBlock) -> dict[str, object]:
-    """How the router is asked: its options beside the messages."""
-    needs: dict[str, object] = {}
+def options(scenario: Scenario, ask: AskBlock, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """How the router is asked: its options beside the messages. `tags` go beside the scenario's own."""
+    needs: dict[str, Any] = {}
     if "json" in ask.needs:
         needs["response_format"] = {"type": "json_object"}
     if "tools" in ask.needs:
         needs["tools"] = [{"type": "function", "function": {"name": "drill", "parameters": {"type": "object"}}}]
-    return {"max_tokens": scenario.load.max_tokens, "tags": {**ask.tags, TAG: YES, ASK: ask.name}, **needs}
+    return {
+        "max_tokens": scenario.load.max_tokens,
+        "tags": {**ask.tags, **(tags or {}), TAG: YES, ASK: ask.name},
+        **needs,
+    }
 
 
 def prompt(ask: AskBlock) -> str:

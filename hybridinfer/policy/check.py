@@ -42,6 +42,7 @@ FINDINGS: Mapping[str, str] = {
     "unused-target": "A target that no rule uses.",
     "unguarded": "Private requests may reach a cloud, and no boundary binds them.",
     "unpriced": "Nobody can say what a model costs, so no budget would admit it.",
+    "costly-drills": "Drills against paid clouds are allowed, and no budget for a window of time bounds them together.",
     "missing-key": "This environment has no key for a target.",
 }
 """Every finding by its id, with what it says in general."""
@@ -85,6 +86,7 @@ def check(
     those two questions are not asked.
     """
     about = [*_rungs(policy), *_checks(policy), *_targets(policy), *_prices(policy, priced), *_keys(policy, environ)]
+    about += _drills(policy)
     try:
         space = Space(policy)
     except TooManyCombinations as error:
@@ -297,6 +299,17 @@ def _prices(policy: Policy, priced: Callable[[TargetBlock], bool] | None) -> Ite
             what = f"nobody can price {block.model!r} of target {name!r}, so it is never affordable"
             hint = "add 'price: {input: ..., output: ...}', in USD per million tokens"
             yield Finding(id="unpriced", severity="warning", path=("targets", name, "model"), what=what, hint=hint)
+
+
+def _drills(policy: Policy) -> Iterator[Finding]:
+    """Each live drill has a limit of its own; a policy that allows any number of them should have one, too."""
+    if policy.drills != "allowed" or any(budget.per != "request" for budget in policy.budgets):
+        return
+    paid = [name for name, block in policy.targets.items() if zone_of(block) == "cloud"]
+    if paid:
+        what = f"drills may call {paid[0]!r} for money, and no budget bounds all of them together"
+        hint = "add such as {name: drills, usd: 1.00, per: day, by: drill} to 'budgets'"
+        yield Finding(id="costly-drills", severity="warning", path=("drills",), what=what, hint=hint)
 
 
 def _keys(policy: Policy, environ: Mapping[str, str] | None) -> Iterator[Finding]:

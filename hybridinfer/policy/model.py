@@ -444,6 +444,9 @@ class Policy(Block):
     """The format of this file."""
     name: Name = "policy"
     description: str = ""
+    drills: Literal["never", "allowed"] = "never"
+    """allowed: `hybridinfer drill run --against live` may make its own requests fail before the real targets. For
+    staging; normal traffic never meets a drill either way."""
     targets: dict[str, TargetBlock] = Field(min_length=1)
     signals: dict[str, SignalBlock] = Field(default_factory=dict)
     """Left out: privacy, complexity, size and budget with their usual levels."""

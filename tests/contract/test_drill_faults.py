@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
-from hybridinfer.drill.run import run_drill
 from hybridinfer.drill.failing import OF_A_MODEL, OF_STATE, FaultName
+from hybridinfer.drill.run import run_drill
 
 FAULTS = [name for name in get_args(FaultName) if name not in OF_A_MODEL | OF_STATE]
 

@@ -71,6 +71,39 @@ def test_against_the_emulator(scenario, capsys):
     assert drill["arrived"]["fast"] > 0
 
 
+def test_against_the_real_targets(tmp_path, capsys, monkeypatch):
+    """What it can cost is told first; without a limit it does not start."""
+    from hybridinfer.drill.emulator import Emulator
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-live")
+    with Emulator() as emulator:
+        target = {
+            "kind": "openai",
+            "model": "m",
+            "price": {"input": 1, "output": 1},
+            "base_url": emulator.base_url_openai,
+        }
+        policy = {
+            "version": 1,
+            "drills": "allowed",
+            "targets": {"cloud": target},
+            "rules": [{"name": "a", "use": ["cloud"]}],
+        }
+        load = {"rate": 20, "requests": [{"name": "a", "prompt": "hello"}]}
+        drill = {"version": 1, "name": "d", "duration": "300ms", "load": load, "expect": {"answered_share": "100%"}}
+        files = [tmp_path / "policy.yaml", tmp_path / "drill.yaml"]
+        for file, tree in zip(files, (policy, drill), strict=True):
+            file.write_text(json.dumps(tree))
+        command = ["drill", "run", str(files[1]), "--policy", str(files[0]), "--against", "live"]
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+        assert caught.value.code == 2
+        assert "at most, calling cloud" in (said := capsys.readouterr().err)
+        assert "say --max-cost" in said
+        assert main([*command, "--max-cost", "0.1"]) == 0
+        assert emulator.requests
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -78,7 +111,8 @@ def test_against_the_emulator(scenario, capsys):
         (["no-such-drill"], "no such shipped drill"),
         (["provider-outage", "--speed", "0"], "--speed"),
         (["provider-outage", "--policy", "minimal"], "no target 'strong'"),
-        (["provider-outage", "--against", "live"], "live"),
+        (["provider-outage", "--against", "live"], "does not allow drills against its real targets"),
+        (["provider-outage", "--against", "lvie"], "lvie"),
     ],
 )
 def test_a_wrong_command_line_is_exit_code_2(arguments, message, capsys):

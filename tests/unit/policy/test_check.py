@@ -330,3 +330,19 @@ def test_findings_can_be_picked_by_severity():
     report = check(policy({"name": "r", "when": {"complexity": "low"}, "use": ["cloud", "sorry"]}))
     assert [each.id for each in report.worst("error")] == ["no-rule"]
     assert [each.id for each in report.worst("warning")] == ["unused-target"]
+
+
+def test_drills_against_paid_clouds_without_a_budget():
+    """Each live drill is bounded, and any number of them should be, too; without leave or clouds nothing is said."""
+    tree = {
+        "version": 1,
+        "drills": "allowed",
+        "targets": {"cloud": {"kind": "openai", "model": "m"}, "sorry": {"kind": "canned", "text": "sorry"}},
+        "boundaries": [GUARD],
+        "rules": [{"name": "all", "use": ["cloud", "sorry"]}],
+    }
+    day = {"name": "day", "usd": 1, "per": "day"}
+    assert "costly-drills" in {id for id, *_ in found(load(tree))}
+    own = tree | {"targets": tree["targets"] | {"cloud": tree["targets"]["cloud"] | {"zone": "network"}}}
+    for harmless in (tree | {"budgets": [day]}, tree | {"drills": "never"}, own):
+        assert "costly-drills" not in {id for id, *_ in found(load(harmless))}
