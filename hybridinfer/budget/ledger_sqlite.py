@@ -54,7 +54,8 @@ CREATE TABLE requests (            -- one row a request, by `RequestLog`, in the
     output_tokens INTEGER NOT NULL,
     cost          INTEGER NOT NULL,  -- nano-dollars, failed attempts included
     estimated     INTEGER NOT NULL,  -- of them, from counted tokens
-    tags          TEXT NOT NULL      -- JSON
+    tags          TEXT NOT NULL,     -- JSON
+    attempts      TEXT NOT NULL DEFAULT '[]'  -- JSON: [[target, code, seconds], ...]
 ) STRICT;
 """
 _KEPT = 35 * 86_400  # seconds that a bucket is kept after it stopped to count
@@ -178,4 +179,6 @@ def prepare(db: sqlite3.Connection) -> None:
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {_APPLICATION}")
         db.execute(f"PRAGMA user_version = {_VERSION}")
+    elif "attempts" not in {row[1] for row in db.execute("PRAGMA table_info(requests)")}:
+        db.execute("ALTER TABLE requests ADD COLUMN attempts TEXT NOT NULL DEFAULT '[]'")  # older versions name theirs
     db.execute("COMMIT")

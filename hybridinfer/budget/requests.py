@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .book import LedgerDown
 from .ledger_sqlite import prepare
@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from .sqlite_writer import Writer
 
 _KEPT = 400 * 86_400.0
-_COLUMNS = "id, at, rule, target, zone, code, degraded, seconds, input_tokens, output_tokens, cost, estimated, tags"
+_OLDER = "id, at, rule, target, zone, code, degraded, seconds, input_tokens, output_tokens, cost, estimated, tags"
+_COLUMNS = f"{_OLDER}, attempts"
+
+
+class Tried(NamedTuple):
+    """One attempt of a request."""
+
+    target: str
+    code: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +56,8 @@ class Record:
     """All attempts."""
     estimated_usd: Decimal
     tags: Mapping[str, str]
+    attempts: tuple[Tried, ...] = ()
+    """In their order; none in rows that an older version wrote."""
 
 
 class RequestLog:
@@ -82,7 +93,9 @@ def read(path: str | Path, *, since: float = 0.0) -> Iterator[Record]:
         return
     try:
         with closing(sqlite3.connect(f"{place.as_uri()}?mode=ro", uri=True)) as db:
-            for row in db.execute(f"SELECT {_COLUMNS} FROM requests WHERE at >= ? ORDER BY rowid", (since,)):  # noqa: S608
+            known = {row[1] for row in db.execute("PRAGMA table_info(requests)")}
+            columns = _COLUMNS if "attempts" in known else f"{_OLDER}, '[]'"
+            for row in db.execute(f"SELECT {columns} FROM requests WHERE at >= ? ORDER BY rowid", (since,)):  # noqa: S608
                 yield _record(*row)
     except sqlite3.Error as error:
         raise LedgerDown(f"the ledger {place} cannot be read: {error}; check that it is one") from error
@@ -105,6 +118,7 @@ def _row(receipt: Receipt, now: float) -> tuple[Any, ...]:
         to_nano(cost),
         to_nano(estimated),
         json.dumps(dict(receipt.tags)),
+        json.dumps([[one.target, one.code, round(one.seconds, 3)] for one in receipt.attempts]),
     )
 
 
@@ -113,7 +127,8 @@ def _record(*row: Any) -> Record:
     fields = dict(zip(names, row, strict=True))
     cost, estimated = from_nano(fields.pop("cost")), from_nano(fields.pop("estimated"))
     tags, degraded = json.loads(fields.pop("tags")), bool(fields.pop("degraded"))
-    return Record(**fields, degraded=degraded, cost_usd=cost, estimated_usd=estimated, tags=tags)
+    attempts = tuple(Tried(*one) for one in json.loads(fields.pop("attempts")))
+    return Record(**fields, degraded=degraded, cost_usd=cost, estimated_usd=estimated, tags=tags, attempts=attempts)
 
 
 def _recording(row: tuple[Any, ...]) -> Work[None]:

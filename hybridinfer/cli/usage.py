@@ -66,7 +66,7 @@ def usage(
     except ValueError as error:
         raise UsageError(f"--by: {error}") from error
     place = records_path(ledger)
-    records = tuple(read(place, since=_moment(since)))
+    records = tuple(read(place, since=moment(since)))
     if not records:
         talk(f"no requests are recorded in {place}; they are where a policy has a budget per minute, hour, day, ...")
         return 0
@@ -85,7 +85,8 @@ def usage(
     return 0
 
 
-def _moment(since: str) -> float:
+def moment(since: str) -> float:
+    """The time that `--since` means, in seconds since the epoch. Raises UsageError."""
     if match := _SINCE.fullmatch(since):
         return time.time() - int(match[1]) * _SECONDS[match[2]]
     try:
