@@ -38,7 +38,11 @@ _ODD = re.compile(
 )
 """Where `_plain_characters` may have something to say."""
 _SUSPECT = re.compile(f"{_INVISIBLE.pattern[:-1]}{_ODD.pattern[1:-1]}\u0370-\u04ff]")
-_MIXED = re.compile(r"[a-zA-Z@.][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff][a-zA-Z@.]")
+_MIXED = re.compile(
+    r"(?:[a-zA-Z@]|[a-zA-Z]\.)[\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff](?:[a-zA-Z@]|\.[a-zA-Z])"
+)
+_WORD_AROUND = 128
+"""A word of two scripts is looked through so far to both sides."""
 _TWINS = dict(
     zip(
         map(ord, "АВЕКМНОРСТУХЅІЈаеорсухіјѕԁһӏɡΑΒΕΖΗΙΚΜΝΟΡΤΥΧονα"),
@@ -176,8 +180,26 @@ def _plain(reading: Reading) -> Reading:
         table = _plain_characters()
         text = _ODD.sub(lambda match: table.get(ord(match[0]), match[0]), text)
     if _MIXED.search(text):
-        text = text.translate(_TWINS)
+        text = _untwinned(text)
     return _worded(Reading(text=text, offsets=reading.offsets))
+
+
+def _untwinned(text: str) -> str:
+    """`text` with look-alikes replaced in words of two scripts; in words of one, they are that script's own letters."""
+    pieces: list[str] = []
+    at = 0
+    for match in _MIXED.finditer(text):
+        start, end = match.span()
+        if start < at:
+            continue
+        least, most = max(at, start - _WORD_AROUND), min(len(text), end + _WORD_AROUND)
+        while start > least and not text[start - 1].isspace():
+            start -= 1
+        while end < most and not text[end].isspace():
+            end += 1
+        pieces += (text[at:start], text[start:end].translate(_TWINS))
+        at = end
+    return "".join((*pieces, text[at:]))
 
 
 def _worded(reading: Reading) -> Reading:

@@ -43,6 +43,12 @@ _BOX = re.compile(
 _ASIAN = re.compile(
     r"[\u4e00-\u9fff]{2,12}(?:路|街|道|巷)[0-9]{1,5}(?:号|號)|[\u4e00-\u9fff]{1,8}[都道府県市区町村][\u4e00-\u9fff\u3040-\u30ff]{1,12}[0-9]{1,3}[-丁][0-9]{1,3}"
 )
+_CYRILLIC = re.compile(
+    r"(?:ул\.|улица|вул\.|пр-?т\.?|просп\.|проспект|пер\.|переулок|наб\.|ш\.|шоссе|бул\.|бульвар|пл\.)\s?[А-Яа-яЁёІіЇїЄє][А-Яа-яЁёІіЇїЄє .-]{1,40},?\s?(?:д\.|дом|буд\.)?\s?[0-9]{1,4}[А-Яа-я]?(?:,?\s?(?:кв\.|корп\.|к\.|стр\.)\s?[0-9]{1,4}){0,2}"
+)
+_KOREAN = re.compile(
+    r"[가-힣]{1,10}(?:시|도|구|군)\s(?:[가-힣0-9]{1,12}\s){0,3}[가-힣0-9]{1,12}(?:로|길|동)\s?[0-9]{1,4}(?:-[0-9]{1,4})?"
+)
 _MILITARY = re.compile(
     r"(?i)(?:(?:PSC|Unit|CMR)\s[0-9]{1,5},?\sBox\s[0-9]{1,5}(?:[\s,]{1,3}[AFD]PO,?\sA[AEP]\s[0-9]{5})?|\b[AFD]PO,?\sA[AEP]\s[0-9]{5}(?:-[0-9]{4})?)\b"
 )
@@ -67,7 +73,7 @@ _LABELLED = re.compile(
     r"|[A-ZÀ-Ý][\w'’.-]{1,24}(?:\s[A-ZÀ-Ý][\w'’.-]{1,24}){0,3}\s(?!(?:19|20)[0-9]{2}\b)[0-9]{1,5}[A-Za-z]?(?=[,.;]?(?:\s|$))"
 )
 _NUMBER = re.compile(
-    r"[0-9](?<![\w.$€£-][0-9])(?:(?<![0-9][\s\S][0-9])|(?![0-9]{0,5}[\s\S][0-9]))[0-9]{0,5}(?![0-9])(?=[A-Za-z]{0,6}[,.;:)\"']?(?:\s|$)|-[0-9])"
+    r"[0-9](?<![\w.$€£-][0-9])(?:(?<![0-9][\s\S][0-9])|(?![0-9]{0,5}[\s\S][0-9]))[0-9]{0,5}(?![0-9])(?=[A-Za-z]{0,6}[,.;:)\"']?(?:\s|$)|[-/][0-9])"
 )
 """A number that may be a house's: not one in the middle of a row of numbers."""
 _STREET_FOLLOWS = re.compile(
@@ -122,7 +128,8 @@ def detect(view: View) -> Iterator[Finding]:
         for pattern in (_BOX, _MILITARY):
             yield from map(_finding, pattern.finditer(text))
     if not text.isascii():
-        yield from map(_finding, _ASIAN.finditer(text))
+        for pattern in (_ASIAN, _CYRILLIC, _KOREAN):
+            yield from map(_finding, pattern.finditer(text))
 
 
 def _after(text: str, start: int, *, has_unit: bool) -> re.Match[str] | None:

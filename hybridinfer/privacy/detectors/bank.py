@@ -24,11 +24,17 @@ _ACCOUNTS = (
     "bank account", "checking account", "savings account", "account", "acct", "a/c", "sort code", "nr konta", "rachunek",
     "rachunku", "kontonummer", "kontonr", "numéro de compte", "compte bancaire", "cuenta bancaria", "número de cuenta",
     "cuenta", "conta corrente", "conta bancária", "rekeningnummer", "numero di conto", "conto corrente", "bban", "clabe",
+    "bsb", "blz", "bankleitzahl", "compte n°", "bankrekening", "číslo účtu", "bankkonto", "tilinumero", "számlaszám", "iban number",
+    "счет", "счёт", "расчетный счет", "р/с", "account no", "acc no", "acc", "acct no", "giro", "银行账号", "账号", "银行卡号", "口座番号", "계좌번호",
+    "bank code", "branch code", "transit", "micr", "direct deposit", "checking", "savings", "kontonr.", "účet",
 )  # fmt: skip
 _ROUTING = ("routing number", "routing", "aba routing", "aba number", "aba", "rtn", "transit number")
-_BICS = ("swift", "bic", "swift code", "bic code", "swift/bic", "bic/swift")
+_BICS = ("swift", "bic")
 _ACCOUNT_VALUE = re.compile(r"(?:[xX*•]{2,12}[- ]?)?[0-9](?:[ -]?[0-9]){5,25}(?![A-Za-z0-9])(?![.,][0-9])")
+_BIC_LINK = re.compile(r"(?:[/ ](?:bic|swift))?(?: (?:code|number|no|is))*[:.#]?\s{0,3}(?:is )?")
 _ROUTING_VALUE = re.compile(r"[0-9]{9}(?![0-9])")
+_IFSC = re.compile(r"(?<![A-Za-z0-9])[A-Z]{4}0[A-Z0-9]{6}(?![A-Za-z0-9])")
+_IFSC_CUE = re.compile(r"ifsc")
 _BIC_VALUE = re.compile(r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?(?![A-Za-z0-9])")
 _WALLET = re.compile(
     r"\b(?:bc1[a-z0-9]{25,59}|[13][1-9A-HJ-NP-Za-km-z]{25,34}|0x[0-9a-fA-F]{40}|[LM][1-9A-HJ-NP-Za-km-z]{33}"
@@ -42,6 +48,13 @@ _WALLET_CUE = re.compile(
 
 def detect(view: View) -> Iterator[Finding]:
     """All bank data of `view`."""
+    if "swift" in view.lower or "bic" in view.lower:
+        for label in _BICS:
+            yield from _bic(view, label)
+    if "ifsc" in view.lower:
+        for code in _IFSC.finditer(view.text):
+            if view.before(code.start(), _IFSC_CUE):
+                yield _finding("bank_account", code.start(), code.end(), "label", 0.8)
     if not view.near and not view.token_spans:
         return
     for start in view.codes:
@@ -53,12 +66,18 @@ def detect(view: View) -> Iterator[Finding]:
     for _, match in labelled(view, _ROUTING, _ROUTING_VALUE):
         if _routing(match[0]):
             yield _finding("bank_account", match.start(), match.end(), "aba checksum", 0.9)
-    for _, match in labelled(view, _BICS, _BIC_VALUE):
-        yield _finding("bank_account", match.start(), match.end(), "label", 0.7)
     for span in view.token_spans:
         for match in _WALLET.finditer(view.text, *span):
             if validator := _wallet(view, match):
                 yield _finding("crypto_wallet", match.start(), match.end(), validator, 0.9)
+
+
+def _bic(view: View, label: str) -> Iterator[Finding]:
+    """A bank's code after its name; it needs no digit."""
+    for at in view.words(label):
+        link = _BIC_LINK.match(view.lower, at + len(label))
+        if link is not None and (match := _BIC_VALUE.match(view.text, link.end())) and link.end() > at + len(label):
+            yield _finding("bank_account", match.start(), match.end(), "label", 0.7)
 
 
 def is_iban(text: str) -> bool:

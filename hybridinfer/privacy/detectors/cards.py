@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..finding import Finding
 from .view import View, digits
 
-_RUN = re.compile(r"[0-9](?<![\w.$€£][0-9])(?<![0-9]-.)(?:[ -]{0,2}[0-9]){11,40}(?![\w]|[.,][0-9])")
+_RUN = re.compile(r"[0-9](?<![\w.$€£][0-9])(?<![0-9]-.)(?:[ -]{0,2}[0-9]){11,40}(?![\w]|[.,][0-9])", re.ASCII)
 _GROUP = re.compile(r"[0-9]+")
 _CUE = re.compile(
     r"card|visa\b|master|amex|american express|discover|\bcc\b|credit|debit|maestro|diners|\bjcb\b"

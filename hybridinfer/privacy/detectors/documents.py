@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from ..finding import Finding
@@ -11,13 +12,16 @@ from .view import View
 _LABELS: Mapping[str, tuple[str, ...]] = {
     "passport": (
         "passport", "pasaporte", "passeport", "reisepass", "passnummer", "passaporto", "passaporte", "paspoort",
-        "paszport", "paszportu", "护照",
+        "paszport", "paszportu", "护照", "護照", "旅券", "パスポート", "여권", "паспорт", "паспорта", "паспорту", "pass", "passnr",
+        "passi", "pasport", "cestovní pas", "útlevél", "pașaport", "διαβατήριο", "διαβατηρίου", "pasaport", "загранпаспорт",
     ),
     "driver_licence": (
         "driver's license", "drivers license", "driver license", "driver's licence", "drivers licence", "driver licence",
         "driverlicense", "driverslicense", "driving licence", "driving license", "dl", "dln", "licence number",
         "license number", "permiso de conducir", "carnet de conducir", "permis de conduire", "führerschein",
-        "führerscheinnummer", "patente di guida", "carta de condução", "rijbewijs", "prawo jazdy", "prawa jazdy",
+        "führerscheinnummer", "driving permit", "driver id", "driver permit", "licencia de conducir", "licence de conduire", "körkort",
+        "førerkort", "kørekort", "ajokortti", "sürücü belgesi", "водительское удостоверение", "водительских прав", "驾驶证", "驾照",
+        "運転免許", "운전면허", "carteira de motorista", "carteira nacional", "cnh", "patente di guida", "carta de condução", "rijbewijs", "prawo jazdy", "prawa jazdy",
     ),
     "medical_id": (
         "mrn", "medical record", "medical record number", "patient id", "patientid", "patient number", "npi", "dea",
@@ -25,18 +29,40 @@ _LABELS: Mapping[str, tuple[str, ...]] = {
         "insurance id", "insurance number", "policy holder id", "medicare", "medicaid", "nhs number", "nhs no", "nhs",
         "beneficiary", "nhc", "número de historia", "nass", "asegurado", "prescription", "rx number", "krankenversichertennummer",
         "versichertennummer", "numéro de sécurité", "carte vitale", "chart number", "hospital number", "encounter id",
+        "chart no", "chart #", "hospital no", "patient no", "patient #", "policy number", "policy no", "policy #", "subscriber id",
+        "subscriber number", "member number", "member #", "group number", "claim number", "claim id", "claim no", "uhid", "ohip", "ramq",
+        "kvnr", "krankenkasse", "versichertennr", "historia clínica", "historia clinica", "nuss", "seguridad social", "tessera sanitaria",
+        "numéro d'assuré", "numéro de dossier", "dossier médical", "dossiernummer", "patientennummer", "fallnummer", "patiëntnummer",
+        "abha", "ihi", "medical id", "health number", "health record", "specimen", "accession number", "accession no", "lab id",
+        "病历号", "病歴番号", "診察券", "номер карты пациента", "полис", "полис омс", "омс", "prontuário", "cartão sus", "sus", "cns",
+        "medical license", "medical licence", "case id", "admission number", "visit number",
     ),
     "other_id": (
         "employee id", "employeeid", "employee number", "emp id", "badge number", "badge id", "student id", "license plate",
         "licence plate", "plate number", "vin", "vehicle identification", "imei", "imsi", "voter id", "visa number",
-        "green card", "alien registration", "device id", "numer rejestracyjny", "matrícula", "kennzeichen", "military id",
+        "green card", "alien registration", "device id", "numer rejestracyjny", "employee no", "staff id", "staff number", "personnel number", "personalnummer", "matrikelnummer",
+        "student number", "student no", "license tag", "registration number", "case number", "case no", "docket", "badge no", "badge",
+        "chassis number", "serial number of my", "passenger name record", "pnr", "booking reference", "customer number", "customer id",
+        "kundennummer", "numéro client", "número de cliente", "loyalty number", "frequent flyer", "matrícula", "kennzeichen", "military id",
     ),
 }  # fmt: skip
+_MRZ = re.compile(r"\b[PIAC][A-Z<][A-Z]{3}[A-Z<]{3,40}<<[A-Z<]{1,40}(?:\s{1,2}[A-Z0-9<]{30,44})?")
+"""First line of a travel document's machine-readable zone (ICAO 9303), and the second where it follows."""
 _TYPE = {label: kind for kind, labels in _LABELS.items() for label in labels}
 
 
 def detect(view: View) -> Iterator[Finding]:
     """Numbers that follow the name of a document."""
+    if "<<" in view.text:
+        for match in _MRZ.finditer(view.text):
+            yield Finding(
+                type="passport",
+                start=match.start(),
+                end=match.end(),
+                detector="documents",
+                validator="machine-readable zone",
+                confidence=0.95,
+            )
     if not view.near:
         return
     for label, match in labelled(view, _TYPE):

@@ -10,6 +10,7 @@ from . import (
     bank,
     birth,
     cards,
+    codes,
     contact,
     credentials,
     documents,
@@ -32,10 +33,11 @@ FAMILIES: Mapping[str, Callable[[View], Iterable[Finding]]] = {
     "keys": keys.detect,
     "credentials": credentials.detect,
     "passwords": passwords.detect,
+    "codes": codes.detect,
     "documents": documents.detect,
     "address": address.detect,
     "birth": birth.detect,
     "names": names.detect,
 }
-NUMERIC = frozenset({"cards", "national", "phone", "network", "documents", "address", "birth"})
+NUMERIC = frozenset({"cards", "national", "phone", "network", "address", "birth"})
 """What these find holds a digit."""

@@ -9,12 +9,16 @@ from .view import View
 
 _LINK = re.compile(
     r"(?:['’]?s\b)?[\s\"'*\])]{0,3}"
-    r"(?:(?:number|num|nr|no|id|code|is|was|are|nº|n°|№|of)\b[.:]?\s{0,3}|[:#=\-(\"'*|\[]\s{0,3}){0,6}",
+    r"(?:(?:(?:number|num|nummer|numéro|número|numero|numer|nr|no|id|code|is|was|are|es|est|ist|è|é|of)\b|nº|n°|n\.º|№|号码?|號碼?|番号|번호|[是为為はがは])"
+    r"[.:]?\s{0,3}|[:：#=\-(\"'*|\[]\s{0,3}){0,6}",
     re.IGNORECASE,
 )
 _VALUE = re.compile(
-    r"[A-Za-z]{0,4}[-/ ]?(?=[A-Za-z0-9/\-]{0,8}[0-9])[A-Za-z0-9](?:[A-Za-z0-9]|[-/ .](?=[A-Z0-9\-]{0,10}[0-9])){3,26}(?![A-Za-z0-9])"
+    r"[A-Za-z]{0,4}[-/ ]?(?=[A-Za-z0-9/\-]{0,8}[0-9])[A-Za-z0-9](?:[A-Za-z0-9]|[-/ .](?=[A-Z0-9\-]{0,10}[0-9])){3,26}"
+    r"(?:-[A-Za-z0-9]|\([0-9A]\))?(?![A-Za-z0-9])"
 )
+_JOINED = re.compile(r"s?(?:nummer|numret|nr|number|no|id)(?![a-z])", re.IGNORECASE)
+"""What may be joined to a label: `paspoortnummer`, `passnr`."""
 
 
 def labelled(view: View, labels: Iterable[str], value: re.Pattern[str] = _VALUE) -> Iterator[tuple[str, re.Match[str]]]:
@@ -24,8 +28,19 @@ def labelled(view: View, labels: Iterable[str], value: re.Pattern[str] = _VALUE)
             continue
         for at in view.near_words(label):
             end = at + len(label)
-            if view.text[end : end + 1].isalnum() and view.text[end : end + 2].lower() != "s ":
-                continue
+            after = view.text[end : end + 1]
+            if after.isalnum() and view.text[end : end + 2].lower() != "s " and not _is_ideograph(after):
+                joined = _JOINED.match(view.text, end)
+                if joined is None:
+                    continue
+                end = joined.end()
+            if label.endswith((" no", "nr")) and view.text[end : end + 1] == ".":
+                end += 1
             link = _LINK.match(view.text, end)
             if link is not None and (match := value.match(view.text, link.end())):
                 yield label, match
+
+
+def _is_ideograph(char: str) -> bool:
+    """Whether words of `char`'s script follow one another without spaces."""
+    return "\u2e80" <= char <= "\ud7ff"

@@ -1,4 +1,4 @@
-"""National identity and tax numbers of 36 countries: by checksum (python-stdnum), by format, and beside their label."""
+"""National identity and tax numbers of more than 50 countries: by checksum (python-stdnum), by format, and beside their label."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _SCHEMES = (
     Scheme("cz.rc", ("rodné číslo", "rodne cislo"), r"[0-9]{2}[0-8][0-9][0-3][0-9]/[0-9]{3,4}"),
     Scheme("ro.cnp", ("cnp",), r"[1-8][0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{6}"),
     Scheme("bg.egn", ("egn", "егн")),
-    Scheme("gr.amka", ("amka", "αμκα", "αφμ")),
+    Scheme("gr.amka", ("amka", "αμκα")),
     Scheme("hr.oib", ("oib",)),
     Scheme("tr.tckimlik", ("tc kimlik", "kimlik no", "tckn", "t.c. kimlik")),
     Scheme("ru.inn", ("инн", "снилс", "inn", "snils"), kind="tax_id"),
@@ -65,13 +65,39 @@ _SCHEMES = (
     Scheme("mx.rfc", ("rfc",), r"[A-ZÑ&]{4}[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[A-Z0-9]{3}", kind="tax_id"),
     Scheme("ar.cuit", ("cuit", "cuil"), r"(?:20|23|24|27|30|33|34)-[0-9]{8}-[0-9]", kind="tax_id"),
     Scheme("cl.rut", ("rut", "run"), r"[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[0-9Kk]"),
-    Scheme("co.nit", ("cédula", "cedula")),
+    Scheme("", ("cédula", "cedula", "cédula de ciudadanía", "cedula de ciudadania", "cédula de identidad", "documento de identidad")),
+    Scheme("ve.rif", ("rif",), r"[VEJPG]-?[0-9]{8}-?[0-9]", kind="tax_id"),
+    Scheme("pe.ruc", ("ruc",), kind="tax_id"),
+    Scheme("do.cedula", (), r"[0-9]{3}-[0-9]{7}-[0-9]"),
+    Scheme("ar.dni", ("d.n.i",)),
     Scheme("in_.aadhaar", ("aadhaar", "aadhar", "uidai"), r"[2-9][0-9]{3}([ -])[0-9]{4}\1[0-9]{4}"),
     Scheme("in_.pan", ("pan", "pan card", "permanent account number"), r"[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]", kind="tax_id"),
     Scheme("cn.ric", ("身份证", "身份证号", "身份证号码", "resident identity"), r"[1-9][0-9]{5}(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9Xx]"),
     Scheme("kr.rrn", ("주민등록번호", "rrn"), r"[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])-[1-8][0-9]{6}"),
     Scheme("my.nric", ("mykad", "nric", "my kad"), r"[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])-[0-9]{2}-[0-9]{4}"),
     Scheme("th.pin", ("บัตรประชาชน", "thai id"), r"[1-8]-[0-9]{4}-[0-9]{5}-[0-9]{2}-[0-9]"),
+    Scheme("ee.ik", ("isikukood",)),
+    Scheme("lt.asmens", ("asmens kodas", "asmens kodo")),
+    Scheme("lv.pvn", ("personas kods", "personas kodu"), r"(?:0[1-9]|[12][0-9]|3[012])(?:[0-9]{2})[0-9]{2}-[0-9]{5}"),
+    Scheme("si.emso", ("emšo", "emso")),
+    Scheme("", ("jmbg", "јмбг", "матични број", "embg", "embs")),
+    Scheme("is_.kennitala", ("kennitala",), r"(?:0[1-9]|[12][0-9]|3[01])(?:0[1-9]|1[0-2])[0-9]{2}-[0-9]{4}"),
+    Scheme("hu.anum", ("adószám",), kind="tax_id"),
+    Scheme("", ("személyi szám", "személyi azonosító", "személyi igazolvány", "taj szám", "taj")),
+    Scheme("sk.rc", ("rodné číslo", "občiansky preukaz", "občanský průkaz", "op číslo")),
+    Scheme("ua.rntrc", ("іпн", "рнокпп", "ідентифікаційний номер"), kind="tax_id"),
+    Scheme("", ("иин", "унп", "жсн", "идентификационный номер", "пинфл", "pinfl")),
+    Scheme("nz.ird", ("ird",), kind="tax_id"),
+    Scheme("id.nik", ("nik", "ktp", "nomor induk")),
+    Scheme("id.npwp", ("npwp",), r"[0-9]{2}\.[0-9]{3}\.[0-9]{3}\.[0-9]-[0-9]{3}\.[0-9]{3}", kind="tax_id"),
+    Scheme("pk.cnic", ("cnic",), r"[0-9]{5}-[0-9]{7}-[0-9]"),
+    Scheme("", ("hkid", "hong kong id", "身分證", "身分證字號", "身份證", "身份證號碼", "身分证")),
+    Scheme("", ("emirates id", "civil id", "iqama", "national code", "cccd", "cmnd", "căn cước", "philsys", "umid", "sss number", "sss no",
+                "bvn", "huduma", "ghana card", "kra pin", "voter card", "nid", "nid number", "nin")),
+    Scheme("ie.pps", ("personal public service",)),
+    Scheme("", ("numéro de carte d'identité", "cni", "carte nationale", "cin", "cartão cidadão", "bilhete de identidade", "rg", "título de eleitor")),
+    Scheme("gr.vat", ("αφμ", "afm"), kind="tax_id"),
+    Scheme("", ("αδτ", "δελτίο ταυτότητας", "αρ. ταυτότητας")),
     Scheme("za.idnr", ("south african id", "rsa id", "sa id")),
     Scheme("il.idnr", ("teudat zehut", "תעודת זהות")),
     Scheme("", ("national id", "nationalid", "national identification", "national identity", "citizen id", "identity card", "identity number", "id card",
@@ -80,15 +106,23 @@ _SCHEMES = (
 )  # fmt: skip
 _LABELS = {label: scheme for scheme in _SCHEMES for label in scheme.labels}
 _SHAPED = tuple(scheme for scheme in _SCHEMES if scheme.shape)
-_SSN = re.compile(r"[0-9](?<![\w.-][0-9])(?<!0[0-9]{2}-)[0-9]{2}([ -])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![\w-])")
+_SSN = re.compile(
+    r"[0-9](?<![\w.-][0-9])(?<!0[0-9]{2}-)[0-9]{2}([ -])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![\w-])", re.ASCII
+)
 _SSN_CUE = re.compile(r"ssn|social|soc\.? sec|tax id|\btin\b|itin|\bein\b|national id|taxpayer")
+_TOLD = re.compile(
+    r"784-(?:19|20)[0-9]{2}-[0-9]{7}-[0-9](?![\w-])|[A-Z]{1,2}[0-9]{6}\([0-9A]\)|(?<!\w)[STFGM][0-9]{7}[A-Z](?!\w)"
+)
+"""Emirates ID, Hong Kong ID, Singapore's NRIC and FIN: told by their form alone."""
 _NINO = re.compile(r"[A-CEGHJ-PR-TW-Z](?<!\w.)[A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D](?!\w)")
 _NOT_NINO = ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
-_ONLY_VALID = frozenset({"rfc", "pan", "run", "rut", "cf", "nie", "inn", "nas", "avs", "spi", "pps", "nir"})
+_ONLY_VALID = frozenset(
+    {"rfc", "pan", "run", "rut", "cf", "nie", "inn", "nas", "avs", "spi", "pps", "nir", "ird", "nik", "ruc", "rif"}
+)
 """Labels that mean other things too: their value must have its checksum."""
 _SHORT = frozenset({
     "sin", "tin", "nas", "cf", "pan", "run", "rut", "nie", "pps", "social", "nir", "spi", "inn", "vat", "rfc",
-    "cpr", "nip", "utr", "ein", "rrn", "avs",
+    "cpr", "nip", "utr", "ein", "rrn", "avs", "nid", "nin", "cin", "cni", "rg", "taj", "bvn", "ktp", "afm",
 })  # fmt: skip
 """Labels that are also ordinary words or abbreviations: their value must have a number's length, or its checksum."""
 
@@ -102,7 +136,10 @@ def detect(view: View) -> Iterator[Finding]:
             yield _finding("national_id", match, "us.ssn format", 0.8)
     for label, match in labelled(view, _LABELS):
         scheme = _LABELS[label]
-        count = len(digits(match[0]))
+        number = digits(match[0])
+        count = len(number)
+        if len(set(number)) == 1:
+            continue  # 000-00-0000: nobody's
         valid = bool(scheme.module) and is_valid(scheme.module, match[0])
         if label in _ONLY_VALID and not valid:
             continue
@@ -120,6 +157,8 @@ def _shaped(view: View) -> Iterator[Finding]:
     """Numbers with a checksum whose shape is rare enough to need no label."""
     shapes = _shapes()
     for start in view.codes:
+        if (told := _TOLD.match(view.text, start)) is not None:
+            yield _finding("national_id", told, "format", 0.8)
         nino = _NINO.match(view.text, start) or _NINO.match(view.text, max(0, start - 3))
         if nino and nino[0][:2] not in _NOT_NINO:
             yield _finding("national_id", nino, "gb.nino format", 0.8)
@@ -128,7 +167,7 @@ def _shaped(view: View) -> Iterator[Finding]:
             continue
         scheme = _SHAPED[int(str(match.lastgroup)[1:])]
         if len(set(match[0])) > 3 and is_valid(scheme.module, match[0]):
-            yield _finding(scheme.kind, match, scheme.module, 0.9)
+            yield _finding(scheme.kind, match, scheme.module, 0.8)
 
 
 @cache
@@ -138,7 +177,7 @@ def _shapes() -> re.Pattern[str]:
     for number, scheme in enumerate(_SHAPED):
         shape = scheme.shape.replace("([ -])", f"(?P<r{number}>[ -])").replace(r"\1", f"(?P=r{number})")
         parts.append(f"(?P<s{number}>{shape}(?![\\w]|[.-][0-9]))")
-    return re.compile("|".join(parts))
+    return re.compile("|".join(parts), re.ASCII)
 
 
 @cache

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from operator import itemgetter
 
 from ..finding import Finding
-from .view import View
+from .view import View, around
 
-_IPV4 = re.compile(r"[0-9](?<![\w.][0-9])(?:[0-9]{0,2}\.)(?:[0-9]{1,3}\.){2}[0-9]{1,3}(?![0-9A-Za-z_]|\.[0-9])")
+_IPV4 = re.compile(
+    r"[0-9](?<![\w.][0-9])(?:[0-9]{0,2}\.)(?:[0-9]{1,3}\.){2}[0-9]{1,3}(?![0-9A-Za-z_]|\.[0-9])", re.ASCII
+)
 _IPV6 = re.compile(
     r"[0-9a-fA-F:](?<![\w:][0-9a-fA-F:])[0-9a-fA-F]{0,4}:(?:[0-9a-fA-F]{0,4}:){1,6}[0-9a-fA-F]{0,4}(?![\w:])"
 )
@@ -23,7 +25,22 @@ _COLONS = re.compile(r":[0-9a-fA-F]{0,4}:[0-9a-fA-F:]")
 _HYPHENS = re.compile(r"-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-")
 _DOTS = re.compile(r"\.[0-9a-fA-F]{4}\.")
 _DEGREES = re.compile(r"\.[0-9]{4}")
-_VERSION = re.compile(r"(?:version|ver|v|release|build|section|chapter|§)[ .:=]*$")
+_VERSION = re.compile(r"(?:version|ver|v|release|build|section|chapter|§)[ .:=]*$|\b(?:up|down)grad|\bupdat|\bmigrat")
+_MAC_HINTS = (
+    "mac ",
+    "mac:",
+    "mac=",
+    "mac-",
+    "hwaddr",
+    "hw addr",
+    "bssid",
+    "physical addr",
+    "ethernet",
+    "hardware addr",
+)
+_BARE_MAC = re.compile(
+    r"\b(?:mac|hwaddr|hw addr|bssid|physical addr|ethernet|hardware addr)(?:ess)?(?: addr(?:ess)?)?(?: is)?[\s:=#\"']{1,4}([0-9a-f]{12})(?![\w])"
+)
 _GEO = re.compile(
     r"[-+]?[0-9](?<![\w.][-+0-9])[0-9]{0,2}\.[0-9]{4,15}°?\s?[NSns]?\s?[,;/]\s?(?:[\"']?lo?ng?(?:itude)?[\"']?[:=\s]{1,3})?[-+]?[0-9]{1,3}\.[0-9]{4,15}(?![0-9])"
 )
@@ -69,6 +86,17 @@ def detect(view: View) -> Iterator[Finding]:
         for match in _MAC.finditer(view.text):
             if len(set(match[0].lower()) - set(":-.")) > 2:
                 yield _finding("mac_address", match, "format", 0.9)
+    for start, end in around(view.lower, _MAC_HINTS, before=2, after=60):
+        for match in _BARE_MAC.finditer(view.lower, start, end):
+            if any(map(str.isdecimal, match[1])) and len(set(match[1])) > 2:
+                yield Finding(
+                    type="mac_address",
+                    start=match.start(1),
+                    end=match.end(1),
+                    detector="network",
+                    validator="label",
+                    confidence=0.8,
+                )
     if _DEGREES.search(view.text):
         for match in _GEO.finditer(view.text):
             if view.before(match.start(), _GEO_CUE, width=60) or _GEO_CUE.search(
@@ -93,7 +121,7 @@ def _is_public(text: str) -> bool:
 
 def _is_version(view: View, match: re.Match[str]) -> bool:
     """`1.4.12.3` may be a release: small numbers need a word that speaks of machines."""
-    if view.before(match.start(), _VERSION, width=12):
+    if view.before(match.start(), _VERSION, width=24):
         return True
     return max(map(int, match[0].split("."))) < 30 and not view.before(match.start(), _CUE)
 

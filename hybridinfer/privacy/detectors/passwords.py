@@ -10,19 +10,19 @@ from .text import entropy, is_placeholder
 from .view import View
 
 _KEY = re.compile(
-    r"identified by(?= ['\"])|passw(?:or)?ds?|passwd|passphrases?|passcodes?|pwd|(?<![a-z])pass(?![a-z])|pass[_-]phrases?|pass(?=[=:])|secrets?|tokens?|api[_\- ]?keys?|auth[_\- ]?keys?|credentials?|creds?\b"
+    r"identified by(?= ['\"])|passw(?:or)?ds?|passwd|passphrases?|passcodes?|pwd|(?<![a-z])p(?:ass|w|sw|ssw)(?![a-z])|(?<![a-z])mdp(?![a-z])|pass[_-]phrases?|pass(?=[=:])|secrets?|tokens?|api[_\- ]?keys?|auth[_\- ]?keys?|credentials?|creds?\b"
     r"|(?:private|access|encryption|signing|account|shared|master|license|licence|storage|subscription|deploy|publishable|service)[_\- ]?keys?|(?<![a-z])key(?=[\"']?\s?[:=]+\s?[\"'])"
     r"|(?<![a-z])auth(?=[\"'_]?\s?[:=])|cookie|session[_\- ]?(?:id|key)|(?<![a-z])salt(?=[\"']?\s?[:=])|(?<![a-z])pin(?=\s(?:code|number|is)|[:=])|(?<![a-z])otp\b"
     r"|kennwort|passwort|contraseñas?|clave|has[lł]o|mot de passe|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호"
 )
 _HINTS = (
     "identified by",
-    "pass", "pwd", "secret", "token", "key", "cred", "auth", "cookie", "session", "salt", "pin", "otp", "kennwort", "contraseñ",
+    "pass", "pwd", "pw", "psw", "mdp", "secret", "token", "key", "cred", "auth", "cookie", "session", "salt", "pin", "otp", "kennwort", "contraseñ",
     "clave", "haslo", "hasło", "mot de", "senha", "wachtwoord", "lösenord", "adgangskode", "salasana", "parola", "şifre",
     "пароль", "密码", "口令", "パスワード", "비밀번호",
 )  # fmt: skip
 _PASSWORD = re.compile(
-    r"pass|pwd|identified|kennwort|contraseñ|clave|has[lł]o|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호|pin|cred|otp"
+    r"pass|pwd|\bp(?:w|sw|ssw)\b|mdp|identified|kennwort|contraseñ|clave|has[lł]o|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호|pin|cred|otp"
 )
 _LINK = re.compile(
     r"(?P<rest>[A-Za-z0-9_\-]{0,24})[\"'`\])]{0,3}"
@@ -32,6 +32,7 @@ _LINK = re.compile(
     re.IGNORECASE,
 )
 _BARE = re.compile(r"[^\s\"'`,;<>{}()\[\]|\\“”‘’]{4,200}")
+_SCRIPT = re.compile("[\u2e80-\ud7ff\uff00-\uffef]")
 _QUOTED = re.compile(r"[^\"'`\n“”‘’]{3,200}")
 _ASCII_HINTS = tuple(filter(str.isascii, _HINTS))
 _LEAD = 16
@@ -60,6 +61,12 @@ _SEGMENTS = re.compile(
 """Words and small numbers joined by signs: a name, a version, a file, not a key."""
 _SAID_BEFORE = re.compile(
     r"(?<!\S)[\"'`“(]?([^\s\"'`“”()]{6,60})[\"'`”)]?\s(?:is|as|was|for)\s(?:my|the|our|your|their|his|her|a|new|default)\s(?:[\w-]{2,15}\s){0,2}\Z",
+    re.IGNORECASE,
+)
+_SAID_LATER = re.compile(
+    r"[ \t](?:for|to|of|on|in|at|del?|della|dello|di|per|para|pour|do|da|dos|das|du|des|von|vom|zum|zur|für|voor|van|för|til|od|ke?|na|от|для|до|к|на)"
+    r"(?:[ \t][^\s:=,;.()\"']{1,24}){1,5}?(?:[ \t](?:is|was|es|ist|lautet|est|è|é|jest|är|er|on|je)(?:[ \t](?:now|still|currently|jetzt|ahora))?[ \t:]|:)[ \t]{0,3}"
+    r"[\"'`“]?([^\s\"'`,;<>{}()\[\]|\\“”]{4,80})",
     re.IGNORECASE,
 )
 _MIXED_CASE = re.compile(r"[a-z][A-Z]")
@@ -121,7 +128,13 @@ def detect(view: View) -> Iterator[Finding]:
         if link is None:
             continue
         quote = (link["quote"] or "").lstrip("\\")
+        if not quote and not link["op"] and not link["verb"].strip() and _PASSWORD.search(key[0]):
+            yield from _said_later(view, key.end())
         value = (_QUOTED if quote else _BARE).match(view.text, link.end())
+        if value is not None and (script := _SCRIPT.search(value[0])) is not None:
+            value = _BARE.match(
+                view.text, value.start(), value.start() + script.start()
+            )  # a sentence goes on without a space
         if value is None or (not quote and value[0].count("=") > 2):
             continue
         if quote and view.text[value.end() : value.end() + 1] not in (_CLOSING.get(quote, quote), "\\"):
@@ -155,6 +168,26 @@ def _said_before(view: View, start: int) -> Iterator[Finding]:
             detector="passwords",
             validator="sentence",
             confidence=0.6,
+        )
+
+
+def _said_later(view: View, at: int) -> Iterator[Finding]:
+    """`the password for the router is hunter2`, `hasło do panelu: hunter2`."""
+    match = _SAID_LATER.match(view.text, at)
+    if match is None:
+        return
+    value = match[1].rstrip(".:!?,")
+    has_digit, has_letter = any(map(str.isdecimal, value)), any(map(str.isalpha, value))
+    if not has_letter or len(value) < 6 or is_placeholder(value) or _REFERENCE.match(value.lower()) or _is_name(value):
+        return
+    if (has_digit and entropy(value) > 2.2) or _SIGN.search(value[1:]) or _MIXED_CASE.search(value):
+        yield Finding(
+            type="password",
+            start=match.start(1),
+            end=match.start(1) + len(value),
+            detector="passwords",
+            validator="sentence",
+            confidence=0.65,
         )
 
 

@@ -11,15 +11,19 @@ from .view import View, digits, holds
 
 _CUE = re.compile(
     r"phone|\btel\b|tel[.:]|telef|teléf|tfno|téléph|\bcall|mobile|mobil|móvil|\bcell|cellul|celular|\bfax|contact|whatsapp|\bring\b|text (?:me|him|her|us)"
-    r"|\bsms\b|hotline|helpline|reach (?:me|him|her|us)|\bext\b|\bdial|☎|📞|📱|\bkom\.|handy|rufnummer|telefon|numéro|número|numero|answering|messages? to|desk:|office:|home:|work:|cell:|電話|电话|手机|전화|тел"
+    r"|\bsms\b|hotline|helpline|reach (?:me|him|her|us)|\bext\b|\bdial|☎|📞|📱|\bkom\.|handy|rufnummer|telefon|numéro|número|numero|answering|messages? to|desk:|office:|home:|work:|cell:|電話|电话|手机|手機|携帯|전화|연락처|тел|номер телефона|мой номер|мобильн|\b(?:my|meine|mijn|mitt|mit|mój|min) (?:number|nummer|numer)\b|tlf|puhelin|ponsel|hp:|โทร|טלפון|هاتف|τηλ|gsm|mobiele|kontakt"
 )
 _STEMS = (
     "phone", "tel", "tfno", "tél", "call", "mobil", "móvil", "cell", "celul", "fax", "contact", "whatsapp", "ring", "text ", "sms",
     "line", "reach", "ext", "dial", "☎", "📞", "📱", "kom.", "handy", "rufnum", "numéro", "número", "numero", "answering",
-    "message", "desk:", "office:", "home:", "work:", "電話", "电话", "手机", "전화", "тел",
+    "message", "desk:", "office:", "home:", "work:", "電話", "电话", "手机", "手機", "携帯", "전화", "연락처", "тел",
+    "номер", "мобил", "nummer", "numer", "tlf", "puhelin", "ponsel", "hp:", "โทร", "טלפון", "هاتف", "τηλ", "my number", "gsm", "kontakt",
 )  # fmt: skip
 """One of them is in every cue."""
 _LEAD = 40
+_EXTENSION = re.compile(r"\s?(?:x|ext\.?\s?)[0-9]{1,6}\Z")
+_LINE_ABOVE = re.compile(r"([^\n]{2,20}):\s*\n\s*\Z")
+"""A line of its own above the number: `Phone:`."""
 _NOT_CUE = re.compile(
     r"(?:order|invoice|ticket|case|ref|reference|tracking|isbn|issn|doi|sku|serial|part|model|version|port|pid|id|zip|acct|account|transaction|timestamp)\s*(?:number|no\.?|#|id)?\s*[:#=]?\s*$"
 )
@@ -52,17 +56,19 @@ def detect(view: View) -> Iterator[Finding]:
 
 
 def _judge(view: View, match: re.Match[str]) -> tuple[str, float]:
-    text, start = match[0], match.start()
+    text, start = _EXTENSION.sub("", match[0]), match.start()
     number = digits(text)
     if not 7 <= len(number) <= 15 or len(set(number)) < 3 or _FICTION.fullmatch(("+" if "+" in text else "") + number):
         return "", 0.0
-    if any(len(group) > 6 for group in text.split(".")[1:]) or text[1:2] == " ":
+    if any(len(group) > 6 for group in text.split(".")[1:]) or (text[1:2] == " " and text[2:3] != "("):
         return "", 0.0
     if text.startswith(("+", "(+", "00")) and _possible(text, number):
         return "libphonenumber", 0.95
     lead = view.lower[max(0, start - _LEAD) : start]
     if holds(lead, _STEMS) and view.before(start, _CUE, width=_LEAD):
         verdict = "label", 0.85
+    elif (above := _LINE_ABOVE.search(lead)) is not None and _CUE.search(above[1]):
+        verdict = "label", 0.8
     elif _NORTH_AMERICA.fullmatch(text) or _NORTH_AMERICA_LOOSE.fullmatch(text):
         verdict = "format", 0.75
     elif _is_national(text, number) and view.text[max(0, start - 1)] != "/":

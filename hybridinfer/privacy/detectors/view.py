@@ -103,7 +103,7 @@ class View:
         """Where in `text` the word begins that `near` holds."""
         at = self.near.find(word)
         while at >= 0:
-            if at == 0 or not self.near[at - 1].isalnum():
+            if at == 0 or not self.near[at - 1].isalnum() or word[0] >= "\u2e80":
                 window = bisect_right(self._near_starts, at) - 1
                 yield self.near_windows[window][0] + at - self._near_starts[window]
             at = self.near.find(word, at + 1)
@@ -133,7 +133,8 @@ _CODE = re.compile(r"[0-9](?<![0-9].)(?<![0-9][.,-].)(?! [0-9](?![0-9]))")
 _HEAD = 6
 """Letters before the first digit of an identifier; codice fiscale has the most."""
 _NUMBER = re.compile(
-    r"[+(0-9](?<![\w.,$€£][+(0-9])(?<![0-9]-.)(?:(?<=[+(])\(?[0-9]|)(?:[ .\-()/]{0,3}[0-9]){6,20}(?!\w|[.,][0-9])"
+    r"[+(0-9](?<![\w.,$€£][+(0-9])(?<![0-9]-.)(?:(?<=[+(])\(?[0-9]|)(?:[ .\-()/]{0,3}[0-9]){6,20}(?:\s?(?:x|ext\.?\s?)[0-9]{1,6})?(?!\w|[.,][0-9])",
+    re.ASCII,
 )
 
 
@@ -152,6 +153,25 @@ def holds(text: str, hints: Iterable[str]) -> bool:
         if hint in text:
             return True
     return False
+
+
+def around(text: str, hints: Iterable[str], *, before: int, after: int) -> Iterator[tuple[int, int]]:
+    """The parts of `text` that lie so near to any of `hints`; overlapping ones are one, so nothing is read twice."""
+    places: list[int] = []
+    for hint in hints:
+        at = text.find(hint)
+        while at >= 0:
+            places.append(at)
+            at = text.find(hint, at + len(hint))
+    start = end = 0
+    for place in sorted(places):
+        if place - before > end:
+            if end > 0:
+                yield start, end
+            start = place - before
+        end = min(len(text), place + after)
+    if end > 0:
+        yield start, end
 
 
 def digits(text: str) -> str:
