@@ -36,9 +36,12 @@ from .faults import (
     WrongUsage,
 )
 from .replies import NO_JSON, Reply, reply
-from .vendors import VENDORS, Frame, Vendor
+from .responses import ResponsesVendor
+from .vendors import AnthropicVendor, Frame, OpenAIVendor, Vendor
 from .wire import Seen, Wire
 
+VENDORS: tuple[Vendor, ...] = (OpenAIVendor(), ResponsesVendor(), AnthropicVendor())
+"""Who answers here; the first one also answers where nobody does."""
 _JSON = {"content-type": "application/json", "x-request-id": "req_emulator", "request-id": "req_emulator"}
 _EVENTS = _JSON | {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 _PAGE = b"<!doctype html><title>Sign in</title><p>Please sign in to this network."
@@ -132,7 +135,9 @@ async def _whole(vendor: Vendor, payload: Mapping[str, Any], wire: Wire, fault: 
         case Malformed():
             body = body[: len(body) // 2]
         case MissingEnd():
-            body = _dumped({key: value for key, value in payload.items() if key not in ("choices", "stop_reason")})
+            body = _dumped(
+                {key: value for key, value in payload.items() if key not in ("choices", "output", "stop_reason")}
+            )
         case StreamError():
             body = _dumped(vendor.error(fault.status, None, "overloaded"))
         case HugeBody():

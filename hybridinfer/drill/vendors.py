@@ -60,7 +60,8 @@ class Vendor(Protocol):
         ...
 
 
-def _frame(payload: Any, kind: Literal["head", "content", "end"], event: str = "") -> Frame:
+def frame(payload: Any, kind: Literal["head", "content", "end"], event: str = "") -> Frame:
+    """One event, as server-sent events are written."""
     head = f"event: {event}\n" if event else ""
     data = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
     return Frame(f"{head}data: {data}\n\n".encode(), kind)
@@ -119,7 +120,7 @@ class OpenAIVendor:
 
         def chunk(delta: dict[str, Any], kind: Literal["head", "content", "end"], finish: str | None = None) -> Frame:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-            return _frame(envelope | {"choices": [choice]}, kind)
+            return frame(envelope | {"choices": [choice]}, kind)
 
         frames = [chunk({"role": "assistant", "content": "", "refusal": None}, "head")]
         frames += [chunk({"content": piece}, "content") for piece in reply.pieces]
@@ -131,8 +132,8 @@ class OpenAIVendor:
                 frames.append(chunk({"tool_calls": [{"index": index, "function": {"arguments": part}}]}, "content"))
         frames.append(chunk({}, "end", reply.finish))
         if usage:
-            frames.append(_frame(envelope | {"choices": [], "usage": self._usage(reply)}, "end"))
-        return [*frames, _frame("[DONE]", "end")]
+            frames.append(frame(envelope | {"choices": [], "usage": self._usage(reply)}, "end"))
+        return [*frames, frame("[DONE]", "end")]
 
     def error(self, status: int, word: str | None, message: str) -> dict[str, Any]:
         """`{"error": {...}}`."""
@@ -141,9 +142,7 @@ class OpenAIVendor:
 
     def error_frame(self, status: int) -> bytes:
         """A data line with an error object."""
-        return _frame(
-            self.error(status, None, "The server had an error while processing your request."), "content"
-        ).data
+        return frame(self.error(status, None, "The server had an error while processing your request."), "content").data
 
     def too_long(self) -> tuple[str | None, str]:
         """A code of its own."""
@@ -225,7 +224,7 @@ class AnthropicVendor:
         frames: list[Frame] = []
 
         def say(kind: str, where: Literal["head", "content", "end"], **fields: Any) -> None:
-            frames.append(_frame({"type": kind, **fields}, where, kind))
+            frames.append(frame({"type": kind, **fields}, where, kind))
 
         start = self._message(model, replace(reply, output_tokens=min(reply.output_tokens, 1)))
         say("message_start", "head", message=start | {"content": [], "stop_reason": None})
@@ -261,7 +260,7 @@ class AnthropicVendor:
 
     def error_frame(self, status: int) -> bytes:
         """An event of the type `error`."""
-        return _frame(self.error(status, None, "Overloaded"), "content", "error").data
+        return frame(self.error(status, None, "Overloaded"), "content", "error").data
 
     def too_long(self) -> tuple[str | None, str]:
         """No code of its own: only the message tells."""
@@ -281,6 +280,3 @@ class AnthropicVendor:
                 "output_tokens": reply.output_tokens,
             },
         }
-
-
-VENDORS: tuple[Vendor, ...] = (OpenAIVendor(), AnthropicVendor())

@@ -8,6 +8,7 @@ import anthropic
 import openai
 import pytest
 from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
 
 from hybridinfer.drill import faults
 from hybridinfer.drill.emulator import Emulator
@@ -298,3 +299,114 @@ def test_switching_needs_a_running_emulator():
     """The error says how to start one."""
     with pytest.raises(RuntimeError, match="async with Emulator"):
         Emulator().outage("*", faults.Refuse())
+
+
+RESPONSES_TOOL = {"type": "function", **TOOL, "strict": False}
+
+
+@pytest.mark.anyio
+class TestResponses:
+    """OpenAI's second API, through its own SDK."""
+
+    async def test_an_answer(self, gpt):
+        """A typed Response, which passes strict validation."""
+        async with gpt:
+            response = await gpt.responses.create(model="gpt", instructions="Be brief.", input="hello")
+        Response.model_validate(response.model_dump(), strict=True)
+        assert response.status == "completed"
+        assert response.output_text.startswith(DISCLAIMER)
+        assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
+
+    async def test_a_stream(self, gpt):
+        """The events are typed and numbered; the SDK's own accumulator builds the same answer from them."""
+        async with gpt, gpt.responses.stream(model="gpt", input="hello") as stream:
+            events = [event async for event in stream]
+            final = await stream.get_final_response()
+        assert [event.sequence_number for event in events] == list(range(len(events)))
+        deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+        assert len(deltas) > 3
+        assert "".join(deltas) == final.output_text
+        assert final.usage.output_tokens > 0
+
+    async def test_a_call_and_its_result(self, gpt):
+        """Demanded, streamed, and answered in the next turn."""
+        asked = [{"role": "user", "content": [{"type": "input_text", "text": "hello"}]}]
+        choice = {"type": "function", "name": "get_weather"}
+        async with gpt:
+            async with gpt.responses.stream(
+                model="gpt", input=asked, tools=[RESPONSES_TOOL], tool_choice=choice
+            ) as stream:
+                async for _ in stream:
+                    pass
+                [call] = (await stream.get_final_response()).output
+            assert (call.type, call.name, call.arguments) == ("function_call", "get_weather", '{"city": "example"}')
+            told = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+            turn = [
+                *asked,
+                {"type": "function_call", "call_id": call.call_id, "name": "get_weather", "arguments": "{}"},
+            ]
+            answer = await gpt.responses.create(model="gpt", input=[*turn, told], tools=[RESPONSES_TOOL])
+        assert "sunny" in answer.output_text
+
+    async def test_a_format(self, gpt):
+        """A schema is kept, an image is read, and a cut answer says so."""
+        schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+        image = {"type": "input_image", "image_url": "https://example.com/a.png"}
+        asked = [{"role": "user", "content": [{"type": "input_text", "text": "where?"}, image]}]
+        async with gpt:
+            wanted = {"format": {"type": "json_schema", "name": "place", "schema": schema}}
+            kept = await gpt.responses.create(model="gpt", input=asked, text=wanted)
+            cut = await gpt.responses.create(model="gpt", input="hello", max_output_tokens=16)
+            shorter = await gpt.responses.create(model="gpt", input="hello", max_output_tokens=2)
+        assert kept.output_text == '{"city": "example"}'
+        assert cut.status == "completed" or cut.incomplete_details
+        assert (shorter.status, shorter.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+
+    @pytest.mark.parametrize(
+        ("fault", "error"),
+        [
+            (faults.Status(status=429), openai.RateLimitError),
+            (faults.Status(status=401), openai.AuthenticationError),
+            (faults.ContextTooLong(), openai.BadRequestError),
+            (faults.ResetConnection(), openai.APIConnectionError),
+        ],
+    )
+    async def test_errors(self, gpt, emulator, fault, error):
+        """Typed, as for chat completions."""
+        emulator.outage("/v1/responses", fault)
+        async with gpt:
+            with pytest.raises(error):
+                await gpt.responses.create(model="gpt", input="hello")
+
+    async def test_an_error_within_a_stream(self, gpt, emulator):
+        """The SDK hands it on as a typed event; without a terminal event the stream just ends."""
+        async with gpt:
+            emulator.outage("*", faults.StreamError(), times=1)
+            events = [event async for event in await gpt.responses.create(model="gpt", input="hello", stream=True)]
+            assert (events[-1].type, events[-1].code) == ("error", "server_error")
+            emulator.outage("*", faults.MissingEnd(), times=1)
+            kinds = [event.type async for event in await gpt.responses.create(model="gpt", input="hello", stream=True)]
+            assert "response.completed" not in kinds
+
+    async def test_a_withheld_answer(self, gpt, emulator):
+        """Status 200, incomplete, and the reason."""
+        emulator.outage("*", faults.ContentFilter())
+        async with gpt:
+            response = await gpt.responses.create(model="gpt", input="hello")
+        assert (response.incomplete_details.reason, response.output) == ("content_filter", [])
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"previous_response_id": "resp_1"},
+            {"input": [{"type": "reasoning"}]},
+            {"input": [{"role": "user", "content": [{"type": "input_audio"}]}]},
+            {"tools": [{"type": "web_search"}]},
+            {"input": []},
+        ],
+    )
+    async def test_what_it_does_not_know(self, gpt, wrong):
+        """Is refused as the vendor refuses it, and not ignored."""
+        async with gpt:
+            with pytest.raises(openai.BadRequestError):
+                await gpt.responses.create(**{"model": "gpt", "input": "hello", **wrong})
