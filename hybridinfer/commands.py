@@ -133,6 +133,13 @@ class Race:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Together:
+    """Carry out all of these calls side by side and wait for each. Answer: target -> `Outcome`. All of them hold."""
+
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sleep:
     """Wait before a retry. Answer: None."""
 
@@ -169,6 +176,8 @@ class Answer:
     usage: Usage | None = None
     model: str = ""
     logprobs: tuple[TokenLogprob, ...] | None = None
+    confidence: float | None = None
+    """How likely it is right, 0..1; None: nobody can say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +188,7 @@ class Deliver:
     answer: Answer
 
 
-Command = Score | Work | Reserve | Settle | Release | Call | Race | Sleep | Relay | Restart | Deliver
+Command = Score | Work | Reserve | Settle | Release | Call | Race | Together | Sleep | Relay | Restart | Deliver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

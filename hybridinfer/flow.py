@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .checks import Checks, agreeing
 from .commands import (
     Abandoned,
     Command,
@@ -43,6 +44,8 @@ from .resilience.retry import Retries
 from .types import Request
 
 if TYPE_CHECKING:
+    from .policy.model import RuleBlock
+    from .policy.rung import Agreement
     from .signals.base import SignalResult
 
 Flow = Generator[Command, Any, Result]
@@ -57,9 +60,15 @@ ALWAYS_FALL_THROUGH = frozenset(
         Code.SATURATED,
         Code.UNSAFE,
         Code.UNSUPPORTED,
+        Code.UNSURE,
     }
 )
-"""Nothing was sent: the next rung may try, whatever the policy lists."""
+"""Nothing was sent, or what came back does not count: the next rung may try, whatever the policy lists."""
+
+
+TWICE = Outcome(
+    code=Code.UNSAFE, because="its answer might not count, and the request must not be sent twice", sent=False
+)
 
 
 class Tried(NamedTuple):
@@ -112,10 +121,20 @@ class _Run:
         scores: Mapping[str, SignalResult] = yield Score(request=self.request, seconds=self.seconds - self.last_rung)
         decision: Decision = yield from self._computed(partial(self.planner.plan, scores))
         self.decision = decision
+        self.checks = Checks(self.runtime, self.legs, self.planner.request, decision)
         kept: tuple[str, Outcome] | None = None
+        lone: tuple[str, Outcome] | None = None
         position = 0
+        agreement = agreeing(self._rule.agree, decision.plan) if decision.plan else None
+        if agreement is not None:
+            chosen, lone, position = yield from self._agreed(agreement)
+            if chosen is not None:
+                return (yield from self._answered(*chosen))
         while position < len(decision.plan):
+            if lone is not None and self.runtime.infos[decision.plan[position]].kind == "canned":
+                break  # an answer that nobody could confirm is better than none
             target, outcome, position = yield from self._target(position)
+            outcome = yield from self._checked(target, outcome, position - 1)
             if outcome.code is not Code.UNSAFE:
                 self.last = outcome
             if outcome.code is Code.CONTEXT_TOO_LONG:
@@ -127,11 +146,48 @@ class _Run:
                 kept = target, outcome  # truncated, and the policy hopes for better: still better than nothing
             elif not goes_on:
                 break
-        if kept is not None:
-            return (yield from self._answered(*kept))
+        if (last_resort := kept or lone) is not None:
+            return (yield from self._answered(*last_resort))
         if self.shown is not None:
             raise self._interrupted(*self.shown)
         raise failure(self.receipt(), self.last)
+
+    @property
+    def _rule(self) -> RuleBlock:
+        assert self.decision is not None
+        return next(rule for rule in self.policy.rules if rule.name == self.decision.rule)
+
+    def _agreed(
+        self, agreement: Agreement
+    ) -> Generator[Command, Any, tuple[tuple[str, Outcome] | None, tuple[str, Outcome] | None, int]]:
+        """(whose answer counts, the only answer if there was but one, where the plan goes on)."""
+        assert self.decision is not None
+        names, following = agreement.targets, len(agreement.targets)
+        if not self.request.safe_to_retry:
+            for name in names:
+                self.legs.note(name, 1, TWICE)
+            return None, None, following
+        ends, chosen = yield from self.checks.agree(agreement, until=self._until(following - 1))
+        if chosen is not None:
+            return (chosen, ends[chosen]), None, following
+        failed = [end for end in ends.values() if end.code not in ANSWERED]
+        self.last = failed[-1]
+        if not all(self._fall_through(end.code, following) for end in failed):
+            following = len(self.decision.plan)
+        return None, next(((name, ends[name]) for name in names if ends[name].code in ANSWERED), None), following
+
+    def _checked(self, target: str, outcome: Outcome, position: int) -> Steps:
+        """An answer that does not pass its check is `unsure`; what was shown of it is taken back at once."""
+        accept = self._rule.accept.get(target)
+        if accept is None or outcome.code not in ANSWERED or self.runtime.infos[target].kind == "canned":
+            return outcome
+        checked = yield from self.checks.accept(accept, target, outcome, until=self._until(position))
+        said, now = outcome.answer, checked.answer
+        other = (said.text, said.tool_calls) != (now.text, now.tool_calls)
+        if self.shown is not None and self.shown[0] == target and (other or checked.code is Code.UNSURE):
+            self.shown = target, replace(checked, code=Code.UNSURE)
+            yield from self._take_back()
+        return checked
 
     def _answered(self, target: str, outcome: Outcome) -> Flow:
         if self.streaming and (self.shown is None or self.shown[0] != target):
@@ -179,8 +235,10 @@ class _Run:
         """All attempts on one target; a hedged first attempt may take in the next target, too."""
         assert self.decision is not None
         runtime, target, until = self.runtime, self.decision.plan[position], self._until(position)
-        ask = Ask(planner=self.planner, levels=self.decision.levels)
-        unfit = self._no_larger(target)
+        accept = self._rule.accept.get(target)
+        held = accept is not None and accept.deliver == "held"
+        ask = Ask(planner=self.planner, levels=self.decision.levels, hold=held)
+        unfit = self._no_larger(target) or (self._no_draft() if accept is not None else None)
         if unfit is None and self.shown is not None and self.on_interrupt == "continue":
             ask = yield from self._goes_on(*self.shown, until=until)
             unfit = yield from self._cannot_go_on(target, ask)
@@ -215,12 +273,23 @@ class _Run:
             yield Sleep(seconds=wait)
             number += 1
 
+    def _no_draft(self) -> Outcome | None:
+        """Why an answer that may be rejected should not even be asked for."""
+        if not self.request.safe_to_retry:
+            return TWICE
+        if self.shown is not None and self.on_interrupt == "continue":
+            return Outcome(code=Code.UNSUPPORTED, because="the rest of an answer cannot be checked", sent=False)
+        return None
+
     def _hedge_after(self, position: int) -> float | None:
         """Seconds of silence after which the next target is asked, too; None: no hedging here."""
         assert self.decision is not None
         plan = self.decision.plan
-        hedge = next(rule.hedge for rule in self.policy.rules if rule.name == self.decision.rule)
+        rule = self._rule
+        hedge = rule.hedge
         if hedge is None or not self.request.safe_to_retry or position + 1 == len(plan):
+            return None
+        if rule.agree is not None or not rule.accept.keys().isdisjoint(plan[position : position + 2]):
             return None
         if "canned" in (self.runtime.infos[plan[position]].kind, self.runtime.infos[plan[position + 1]].kind):
             return None

@@ -33,6 +33,7 @@ MAYBE_PROCESSED = frozenset(
         Code.EMPTY,
         Code.REFUSED,
         Code.INVALID_OUTPUT,
+        Code.UNSURE,
         Code.CANCELLED,
     }
 )
@@ -58,6 +59,10 @@ class Ask:
     planner: Planner
     levels: Mapping[str, str]
     join: Join | None = None
+    hold: bool = False
+    """Nothing of the answer may be shown before it is whole and has passed its check."""
+    purpose: str = ""
+    """Why the same target is asked again for the same request; empty: to answer it."""
 
     @property
     def continues(self) -> bool:
@@ -208,9 +213,14 @@ class Legs:
             cost_usd=usage.cost_usd,
             estimated=usage.estimated,
             status=outcome.status,
+            confidence=outcome.answer.confidence,
         )
         self.attempts.append(attempt)
         return outcome
+
+    def amend(self, line: int, code: Code, *, because: str, confidence: float | None = None) -> None:
+        """Write down what a check of the answer behind a line said; the bill stays."""
+        self.attempts[line] = replace(self.attempts[line], code=code, because=because, confidence=confidence)
 
     def _call(self, target: str, number: int, ask: Ask, *, until: float) -> Call:
         block, info = self._runtime.policy.targets[target], self._runtime.infos[target]
@@ -227,14 +237,14 @@ class Legs:
             request=request,
             levels=ask.levels,
             limits=Limits(total=total, first_token=min(block.first_token, total), stall=block.stall, deadline=left),
-            hold=self._hold,
+            hold=self._hold or ask.hold,
             join=ask.join,
         )
 
     def _key(self, target: str, ask: Ask) -> str:
         """The same for every try of the same request on this target. A digest: names of targets are nobody's business."""
         held = ask.join.held if ask.join is not None and ask.continues else ""
-        return sha256(f"{self._receipt_id}\0{target}\0{held}".encode("utf-8", "replace")).hexdigest()[:32]
+        return sha256(f"{self._receipt_id}\0{target}\0{held}\0{ask.purpose}".encode("utf-8", "replace")).hexdigest()[:32]
 
     def _estimate(self, leg: Leg, outcome: Outcome) -> Usage:
         """Counted tokens where the target did not tell."""

@@ -31,6 +31,7 @@ class Reply:
     finish: FinishReason | None = "stop"
     usage: Usage | None = _USAGE
     model: str = "fake"
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ async def _perform(step: Step) -> AsyncGenerator[TargetEvent, None]:
             for index, call in enumerate(step.tool_calls):
                 yield ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
             if step.finish is not None:
-                yield Finish(finish_reason=step.finish, usage=step.usage, model=step.model)
+                yield Finish(finish_reason=step.finish, usage=step.usage, model=step.model, confidence=step.confidence)
         case Outage():
             for chunk in step.after:
                 yield TextDelta(text=chunk)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from ..answer import Assembly, code_of
 from ..commands import Call, Limits, Outcome
 from ..continuing import TORN, Seam
+from ..policy.model import REMOTE
 from ..receipt import ANSWERED, Code
 from ..targets.base import Finish
 from ..types import TextDelta
@@ -28,6 +29,7 @@ class Played:
         self._call = call
         self.began = world.now
         self._judged = runtime.infos[call.target].kind != "canned"
+        self._reports = runtime.infos[call.target].kind not in {*REMOTE, "canned"}
         self._line = _timeline(step, world.random)
         self.shown: list[str] = []
 
@@ -92,7 +94,7 @@ class Played:
                 code, because, fails = line.fails.code, "scripted", line.fails
             else:
                 if line.finish is not None:
-                    assembly.add(line.finish)
+                    assembly.add(line.finish if self._reports else replace(line.finish, confidence=None))
                 join = self._call.join
                 begun = join is not None and not join.anew
                 code, because = code_of(assembly, self._call.request, begun=begun) if self._judged else (Code.OK, "")
@@ -124,7 +126,11 @@ def _timeline(step: Step, random: Random) -> _Timeline:
             texts = split(step.text, step.pieces)
             gap = (last - first) / max(len(texts) - 1, 1)
             pieces = [(first + gap * i, text) for i, text in enumerate(texts)]
-            finish = None if step.finish is None else Finish(finish_reason=step.finish, usage=step.usage)
+            finish = (
+                None
+                if step.finish is None
+                else Finish(finish_reason=step.finish, usage=step.usage, confidence=step.confidence)
+            )
             return _Timeline(pieces, last, finish=finish)
         case Fails():
             said = [(step.seconds / 2, step.said)] if step.said else []

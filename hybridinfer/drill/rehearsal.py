@@ -12,7 +12,7 @@ from ..policy.cases import Situation, Walk
 from ..receipt import Code
 from ..types import File, Image, Message, Request, ResponseFormat, Text, Tool
 from .simulator import at_once, simulate, stage
-from .world import Answers, Fails, World
+from .world import Answers, Fails, Step, World
 
 if TYPE_CHECKING:
     from ..budget.ledger import Ledger
@@ -22,17 +22,15 @@ if TYPE_CHECKING:
 NOT_CALLED = frozenset({Code.CIRCUIT_OPEN, Code.OVER_BUDGET, Code.OVER_DEADLINE, Code.UNSAFE})
 """Lines of a receipt behind which there was no call."""
 
+UNLIKE = 32
+"""Answers of an unsure target that all differ: more than a rule's samples and retries."""
+
 
 def rehearsal(policy: Policy) -> Callable[[Situation], Walk]:
     """Serves situations by `policy`: each alone, on fresh breakers and books. Whoever is not down answers at once."""
 
     def rehearse(situation: Situation) -> Walk:
-        scripts = {
-            name: Fails(Code.UNAVAILABLE, seconds=0.0)
-            if name in situation.down
-            else Answers(first=0.0, seconds=0.0, text="{}")
-            for name in policy.targets
-        }
+        scripts = {name: _script(name, situation) for name in policy.targets}
         world = World(scripts=scripts, levels=situation.levels)
         own = {budget.name for budget in policy.budgets if budget.per == "request"}
         request = _request(situation, penniless=bool(own & situation.spent))
@@ -50,6 +48,16 @@ def rehearsal(policy: Policy) -> Callable[[Situation], Walk]:
         )
 
     return rehearse
+
+
+def _script(name: str, situation: Situation) -> Step | list[Step]:
+    """Whoever is up and sure says the same as the others; whoever is unsure never says anything twice."""
+    if name in situation.down:
+        return Fails(Code.UNAVAILABLE, seconds=0.0)
+    if name in situation.unsure:
+        texts = (f'{{"{name}": {number}}}' for number in range(UNLIKE))
+        return [Answers(first=0.0, seconds=0.0, text=text, confidence=0.0) for text in texts]
+    return Answers(first=0.0, seconds=0.0, text="{}")
 
 
 def _request(situation: Situation, *, penniless: bool) -> Request:

@@ -38,6 +38,7 @@ from ..commands import (
     Score,
     Settle,
     Sleep,
+    Together,
     Work,
 )
 from ..errors import RequestError
@@ -239,6 +240,10 @@ class _Caller:
                 return seconds, outcome
             case Race():
                 return self._race(command)
+            case Together(calls=calls):
+                ends = {call.target: self._begin(call).called() for call in calls}
+                slowest = max(seconds for seconds, _ in ends.values())
+                return slowest, {target: outcome for target, (_, outcome) in ends.items()}
             case Relay(target=target, opened=opened, joins=joins):
                 if not joins:
                     self._events.append(Start(target=target))

@@ -32,6 +32,8 @@ class Answers:
     usage: Usage | None = Usage(input_tokens=10, output_tokens=2)  # noqa: RUF009 - frozen
     spread: float = 0.0
     """Times vary at random by this share, up and down."""
+    confidence: float | None = 1.0
+    """How sure the target says it is, where its kind says so at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,14 @@ Run = Callable[["Situation"], "Walk"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """One request whose levels are known, with these targets out of service and these budgets used up."""
+    """One request whose levels are known, with these targets down or unsure, and these budgets used up."""
 
     prompt: str = ""
     levels: Mapping[str, str]
     needs: AbstractSet[str] = frozenset()
     tags: Mapping[str, str]
     down: AbstractSet[str] = frozenset()
+    unsure: AbstractSet[str] = frozenset()
     spent: AbstractSet[str] = frozenset()
 
 
@@ -102,6 +103,7 @@ def _failures(policy: Policy, test: TestBlock, score: Score | None, run: Run) ->
         needs=frozenset(given.needs),
         tags=given.tags,
         down=frozenset(given.down),
+        unsure=frozenset(given.unsure),
         spent=frozenset(given.spent),
     )
     seen = run(situation)

@@ -49,6 +49,8 @@ class Finish:
     finish_reason: FinishReason
     usage: Usage | None = None
     model: str = ""
+    confidence: float | None = None
+    """How likely the answer is right, 0..1 and calibrated; None: the target cannot say."""
 
 
 @dataclass(frozen=True, slots=True)
