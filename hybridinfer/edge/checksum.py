@@ -1,6 +1,6 @@
 """SHA-256 of files, fast enough to run before every load.
 
-A file is hashed once per process for each (path, size, modification time, inode). Large converted files carry
+A file is hashed once for each (path, size, times, inode), and again after a week. Large converted files carry
 a manifest of hashes per piece, so that all cores share the work (about 1.5 GB/s for each core with SHA
 instructions).
 """
@@ -15,13 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import remembered
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PIECE_BYTES = 32 << 20
 _READ_BYTES = 1 << 20
-Stamp = tuple[str, int, int, int]
-"""Path, size, modification time in ns, inode: a file with the same stamp is taken to be the same."""
+Stamp = tuple[str, int, int, int, int, int]
+"""Path, size, modification and change time in ns, inode, device: a file with the same stamp is taken to be the same."""
 _known: dict[tuple[Stamp, int], tuple[str, ...]] = {}
 _lock = threading.Lock()
 
@@ -64,14 +66,29 @@ def _once(path: Path, piece: int, work: Callable[[], tuple[str, ...]]) -> tuple[
         known = _known.get((before, piece))
     if known is not None:
         return known
-    result = work()
+    result = remembered.recall(before[0], before[1:], piece)
+    fresh = result is None
+    result = work() if result is None else result
     if stamp(path) == before:  # a file that changed meanwhile is not remembered
         with _lock:
             _known[before, piece] = result
+        if fresh:
+            changed = max(before[2], before[3]) / 1e9
+            remembered.remember(before[0], before[1:], piece, result, changed=changed)
     return result
+
+
+def forget(path: Path) -> None:
+    """Hash `path` anew when it is asked for next."""
+    name = os.fspath(path.absolute())
+    with _lock:
+        for key in [key for key in _known if key[0][0] == name]:
+            del _known[key]
+    remembered.forget(name)
 
 
 def stamp(path: Path) -> Stamp:
     """The stamp of the file as it is now. Raises `OSError`."""
     stat = path.stat()
-    return os.fspath(path.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ino
+    name = os.fspath(path.absolute())
+    return name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev

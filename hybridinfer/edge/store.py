@@ -102,9 +102,12 @@ class Store:
         return file
 
     def verify(self, model: Model, report: Report = silent) -> None:
-        """Check everything that is here of `model`. Raises `ModelNotFound` or `ModelCorrupt`."""
+        """Read and check everything that is here of `model`. Raises `ModelNotFound` or `ModelCorrupt`."""
+        checksum.forget(self.file(model))
         _, conversion = self.verified(model, report)
         if conversion.exists:
+            for part in conversion.directory.glob("*"):
+                checksum.forget(part)
             conversion.check_graph()
             conversion.check_weights()
 
