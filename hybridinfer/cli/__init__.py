@@ -26,6 +26,8 @@ COMMANDS = {
     "models": "List, fetch, verify and remove local models.",
     "privacy": "Show what a text holds that is private.",
     "usage": "Show what was spent, and what that saved.",
+    "calibrate": "Choose the levels by recorded traffic, for a share, a cost or a quality.",
+    "learn": "Refit the complexity score to the feedback on your own traffic.",
     "health": "Show how each target has done lately, and whether it could be called now.",
     "doctor": "Look at this machine's set-up and say what to change.",
     "demo": "See it work: about twenty prompts, then a staged outage.",

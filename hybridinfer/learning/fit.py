@@ -1,8 +1,8 @@
 """Refit the complexity weights to labels from one's own traffic, never further from the shipped ones than labels prove.
 
 A ridge draws the weights towards the shipped ones; how strongly, and whether at all, is decided on labels that the
-fit has not seen (five folds): the learned weights are taken only if they rank those better than the shipped ones with
-a one-sided confidence of 95%. So a few hundred labels that say nothing change nothing. docs/learn.md has the figures.
+fit has not seen (five folds): the learned weights are taken only if they rank those better than the shipped ones by
+more than a standard error. So a few hundred labels that say nothing change nothing. docs/learn.md has the figures.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ ENOUGH = 200
 STRENGTHS = (30.0, 100.0, 300.0, 1000.0)
 """How many labels the shipped weights are worth, tried from weak to strong."""
 FOLDS = 5
-CONFIDENCE = 1.645
-"""Standard errors by which the learned ranking must be better: one-sided 95%."""
+MARGIN = 1.0
+"""Standard errors by which the learned ranking must be better. 0.5 to 2 were tried: docs/learn.md, "How it was chosen"."""
 _CLIP = 3.0
 
 
@@ -146,7 +146,7 @@ def _ranks_within(scores: Array, fold: Array) -> Array:
 
 
 def _surely(moved: Array, labels: Labels, fold: Array) -> float:
-    """The lower confidence bound of what moving the ranks so gains, in units of APGR's numerator.
+    """The lower bound of what moving the ranks so gains, in units of APGR's numerator.
 
     APGR is, but for constants, the mean of rank times gain; so its change is the mean of `moved` times the gain.
     """
@@ -159,7 +159,7 @@ def _surely(moved: Array, labels: Labels, fold: Array) -> float:
             here = rows & (fold == number)
             if here.any():
                 terms[here] += moved[here] * (values[here] - values[here].mean()) / rows.sum()
-    return float(terms.sum() - CONFIDENCE * np.sqrt(len(terms)) * terms.std())
+    return float(terms.sum() - MARGIN * np.sqrt(len(terms)) * terms.std())
 
 
 def _on_scale(prior: Scorer, z: Array, weights: Array) -> Scorer:
