@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..receipt import Code
 from ..types import TokenLogprob
+from .certainty import Gauge
 from .loops import LoopWatch
 from .sampling import Sampler, Sampling, sureness
 from .text import TextStream
@@ -15,6 +16,7 @@ from .text import TextStream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .certainty import Certainty
     from .constraint import Constraint
     from .session import Logits, Sequence, Stop
     from .tokenizer import Tokenizer
@@ -39,6 +41,8 @@ class Prompt:
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     logprobs: bool = False
+    certainty: bool = False
+    """Whether `Done` shall say how sure the model was; it costs a look at every distribution."""
     constraint: Callable[[Tokenizer], Constraint] | None = None
     """Makes what the answer must keep to; called once, before the prompt is run."""
     loop: int = 0
@@ -64,6 +68,8 @@ class Done:
     output_tokens: int
     cached_tokens: int = 0
     """Those of `input_tokens` whose keys and values were there already."""
+    certainty: Certainty | None = None
+    """How sure the model was, where that was asked for and anything was said."""
 
 
 class Writer:
@@ -85,6 +91,8 @@ class Writer:
         self._sampler, self._text, self._log = Sampler(prompt.sampling), TextStream(prompt.stop), _Log()
         self._constraint = prompt.constraint(tokenizer) if prompt.constraint else None
         self._loops = LoopWatch(prompt.loop)
+        self._gauge = Gauge()
+        self._measured = prompt.logprobs or prompt.certainty
         self._count = 0
 
     @property
@@ -111,7 +119,7 @@ class Writer:
     def _next(self, logits: Logits) -> Iterator[Piece]:
         raw = logits
         if self._constraint is not None:
-            raw = logits.copy() if self.prompt.logprobs else logits
+            raw = logits.copy() if self._measured else logits
             self._constraint.mask(logits)
         token = self.token = self._sampler.choose(logits)
         chosen = float(logits[token])
@@ -128,8 +136,10 @@ class Writer:
         spelling = self._tokenizer.spelling(token)
         start = self._text.decoded
         certain = self._text.push(spelling)
-        if self.prompt.logprobs:
+        if self._measured:
             logprob, entropy = sureness(raw, token)
+            self._gauge.add(logprob, entropy)
+        if self.prompt.logprobs:
             entry = TokenLogprob(token=spelling.decode("utf-8", "replace"), logprob=logprob, entropy=entropy)
             self._log.add(start, entry)
         if certain:
@@ -145,7 +155,8 @@ class Writer:
         last = self._log.until(self._text.released if self._text.stopped else math.inf)
         if rest or last:
             yield Piece(text=rest, logprobs=last)
-        yield Done(reason=reason, input_tokens=len(self.prompt.tokens), output_tokens=self._count)
+        certainty = self._gauge.done() if self.prompt.certainty else None
+        yield Done(reason=reason, input_tokens=len(self.prompt.tokens), output_tokens=self._count, certainty=certainty)
 
 
 def generate(prompt: Prompt, sequence: Sequence, tokenizer: Tokenizer, stop: Stop) -> Iterator[Piece | Done]:

@@ -7,12 +7,14 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from ..dialects.base import with_instruction
 from ..edge.catalogue import find
+from ..edge.confidence import features, find_map
 from ..edge.engine import Task
 from ..edge.generate import Done, GenerationFailed, Piece, Prompt
 from ..edge.guided import for_call, for_format
@@ -31,6 +33,7 @@ from .base import Finish, TargetEvent, TargetFailed, TargetInfo
 from .onnx_options import OnnxOptions, deadline, priority, scope, tenant
 
 if TYPE_CHECKING:
+    from ..edge.confidence import ConfidenceMap
     from ..edge.constraint import Constraint
     from ..edge.engine import Engine, Item
     from ..edge.tokenizer import Tokenizer
@@ -52,6 +55,7 @@ class OnnxTarget:
         self._block = block
         self._model = find(block.model, sha256=self._options.sha256)
         self._store = Store.default(context.environ)
+        self._environ = context.environ
         windows = (self._options.ctx, block.context_window, self._model.context_window)
         tools = self._model.tools if self._options.tools is None else self._options.tools
         self.info = TargetInfo(
@@ -81,7 +85,7 @@ class OnnxTarget:
             tenant=tenant(request, self._options),
             deadline=deadline(request),
         )
-        answer = _Answer(request)
+        answer = _Answer(request, self._map if _is_plain(request) else None)
         try:
             self._engine().submit(task)
             while True:
@@ -119,6 +123,11 @@ class OnnxTarget:
         """Give the model back; the last target to do so frees it."""
         await asyncio.to_thread(POOL.leave, self)
 
+    @cached_property
+    def _map(self) -> ConfidenceMap | None:
+        """How sure an answer is; read once, a file of a kilobyte."""
+        return find_map(self._model.id, self._environ)
+
     def _engine(self) -> Engine:
         options = self._options
         return POOL.take(
@@ -153,6 +162,7 @@ class OnnxTarget:
                 seed=request.seed,
             ),
             logprobs=request.logprobs,
+            certainty=_is_plain(request) and self._map is not None,
             loop=options.loop,
             scope=scope(request, options),
             constraint=_constraint(request),
@@ -169,13 +179,17 @@ class OnnxTarget:
 class _Answer:
     """Turns pieces of text into events, tool calls included. Of a forced answer only the calls count."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, sure: ConfidenceMap | None) -> None:
+        self._sure = sure
+        self._texts: list[str] = []
         offered, self._forced = _offered(request), _forced(request)
         self._parser = ToolCallParser((tool.name for tool in offered), begun=self._forced) if offered else None
         self._calls = 0
 
     def take(self, piece: Piece) -> Iterator[TargetEvent]:
         if self._parser is None:
+            if self._sure is not None:
+                self._texts.append(piece.text)
             yield TextDelta(text=piece.text, logprobs=piece.logprobs)
             return
         yield from self._events(self._parser.push(piece.text))
@@ -192,7 +206,12 @@ class _Answer:
             input_tokens=done.input_tokens, output_tokens=done.output_tokens, cache_read_tokens=done.cached_tokens
         )
         reason = "tool_calls" if self._calls and done.reason == "stop" else done.reason
-        yield Finish(finish_reason=reason, usage=usage, model=model)
+        yield Finish(finish_reason=reason, usage=usage, model=model, confidence=self._confidence(done))
+
+    def _confidence(self, done: Done) -> float | None:
+        if self._sure is None or done.certainty is None:
+            return None
+        return self._sure.confidence(features(done.certainty, "".join(self._texts), reason=done.reason))
 
     def _events(self, items: Iterator[str | Call]) -> Iterator[TargetEvent]:
         for item in items:
@@ -204,6 +223,11 @@ class _Answer:
                 index=self._calls, id=f"call_{uuid.uuid4().hex[:24]}", name=item.name, arguments=item.arguments
             )
             self._calls += 1
+
+
+def _is_plain(request: Request) -> bool:
+    """Free text: the maps are fitted on nothing else."""
+    return not _offered(request) and (request.response_format is None or request.response_format.type == "text")
 
 
 def _offered(request: Request) -> tuple[Tool, ...]:
