@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from ..drill.coverage import Coverage
     from ..drill.live import Bill
     from ..drill.run import Drill
+    from ..drill.walks import Walk
 
 app = App(name="drill", help="Rehearse outages against a policy, and see every fallback happen.")
 
 Flag = Annotated[bool, Parameter(negative="")]
+Files = Annotated[tuple[Path, ...], Parameter(negative="")]
 
 
 @app.command
@@ -35,6 +37,7 @@ def run(
     json: Flag = False,
     html: Path | None = None,
     junit: Path | None = None,
+    coverage: Path | None = None,
     fail_under: float | None = None,
 ) -> int:
     """Run drills: scripted outages against a policy, with what must hold all the same.
@@ -57,6 +60,7 @@ def run(
         json: Print everything as JSON.
         html: Write a page with the timeline of every drill to this file.
         junit: Write JUnit XML for CI to this file.
+        coverage: Write the fallbacks that were walked to this file, for `drill coverage`.
         fail_under: Exit with 1 when the drills together walk less than this percentage of the policy's fallbacks.
     """
     from ..drill.report import junit as xml
@@ -71,14 +75,46 @@ def run(
         if target is not None:
             target.write_text(text(drills), encoding="utf-8")
             talk(f"written: {target}")
+    if coverage is not None:
+        from ..drill.walks import write
+
+        write(coverage, _walks(drills))
+        talk(f"written: {coverage}")
     if json:
         _print_json(drills, covered)
     else:
         _print(drills, covered)
     small = [name for name, one in covered.items() if fail_under is not None and one.share * 100 < fail_under]
     for name in small:
-        talk(f"the fallback coverage of policy {name!r} is {covered[name].share:.0%}, less than {fail_under:g}%")
+        talk(_too_little(name, covered[name].share, fail_under))
     return int(bool(small) or not all(drill.passed for drill in drills))
+
+
+@app.command(name="coverage")
+def coverage_(files: Files, /, *, fail_under: float | None = None, json: Flag = False) -> int:
+    """Merge the fallback coverage of several runs, and show what none of them walked.
+
+    The files come from `drill run --coverage FILE` and `pytest --hybridinfer-coverage=FILE`. Exit code 0: enough was
+    walked. 1: less than --fail-under, or a file is none of these. 2: the command line is wrong.
+
+    Args:
+        files: What the runs wrote.
+        fail_under: Exit with 1 when less than this percentage of a policy's fallbacks was walked.
+        json: Print {version, policies: [{policy, digest, walked: [[target, code, next]], missed}]}, itself such a file.
+    """
+    from ..drill.walks import lines, merge, read, tree
+
+    if not files:
+        raise UsageError("name the files that `hybridinfer drill run --coverage FILE` wrote")
+    walks = merge(walk for file in files for walk in read(file))
+    if json:
+        print_json(tree(walks))
+    for walk in walks if not json else ():
+        print("\n".join(lines(walk)))
+    small = [walk for walk in walks if fail_under is not None and walk.coverage.share * 100 < fail_under]
+    for walk in small:
+        talk(_too_little(walk.policy, walk.coverage.share, fail_under))
+    return int(bool(small))
 
 
 @app.command(name="list")
@@ -133,6 +169,16 @@ def _coverages(drills: list[Drill]) -> dict[str, Coverage]:
     for drill in drills:
         by_policy.setdefault(drill.course.digest, []).append(drill)
     return {group[0].course.policy.name: merged(group) for group in by_policy.values()}
+
+
+def _walks(drills: list[Drill]) -> list[Walk]:
+    from ..drill.walks import Walk, merge
+
+    return merge(Walk(policy=one.course.policy.name, digest=one.course.digest, coverage=one.coverage) for one in drills)
+
+
+def _too_little(policy: str, share: float, wanted: float | None) -> str:
+    return f"the fallback coverage of policy {policy!r} is {share:.0%}, less than {wanted:g}%"
 
 
 def _print_json(drills: list[Drill], covered: dict[str, Coverage]) -> None:

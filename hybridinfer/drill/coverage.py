@@ -49,16 +49,26 @@ class Coverage:
 
 def coverage(policy: Policy, receipts: Iterable[Receipt]) -> Coverage:
     """How much of the policy's fallback these receipts walked. Raises `TooManyCombinations` as `policy check` says."""
-    possible = frozenset(_possible(policy))
-    return Coverage(possible=possible, walked=possible & {edge for receipt in receipts for edge in _walked(receipt)})
+    edges = possible(policy)
+    return Coverage(possible=edges, walked=edges & {edge for receipt in receipts for edge in walked(receipt)})
 
 
-def _possible(policy: Policy) -> Iterator[Edge]:
+def possible(policy: Policy) -> frozenset[Edge]:
+    """Every edge that some request can take. Raises `TooManyCombinations` as `policy check` says."""
     codes = {name: _codes(policy, block) for name, block in policy.targets.items()}
-    for outcome in Space(policy).outcomes(policy):
-        for target, following in pairwise(outcome.ladder):
-            for code in codes[target]:
-                yield Edge(target, code, following)
+    return frozenset(
+        Edge(target, code, following)
+        for outcome in Space(policy).outcomes(policy)
+        for target, following in pairwise(outcome.ladder)
+        for code in codes[target]
+    )
+
+
+def walked(receipt: Receipt) -> Iterator[Edge]:
+    """The edges that one request took."""
+    for one, following in pairwise(receipt.attempts):
+        if one.target != following.target:
+            yield Edge(one.target, one.code, following.target)
 
 
 def _codes(policy: Policy, block: TargetBlock) -> set[Code]:
@@ -74,9 +84,3 @@ def _codes(policy: Policy, block: TargetBlock) -> set[Code]:
     if block.max_concurrency is not None:
         codes.add(Code.SATURATED)
     return codes
-
-
-def _walked(receipt: Receipt) -> Iterator[Edge]:
-    for one, following in pairwise(receipt.attempts):
-        if one.target != following.target:
-            yield Edge(one.target, one.code, following.target)

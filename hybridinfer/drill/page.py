@@ -12,6 +12,7 @@ from .chart import band, bars, legend, phases, spend, strips
 from .judge import cost, percentile
 from .report import line
 from .run import merged
+from .walks import by_pair
 
 if TYPE_CHECKING:
     from .coverage import Coverage
@@ -166,9 +167,7 @@ def _coverage(policy: str, found: Coverage) -> str:
         f'<p class="dim">{len(found.walked)} of {len(found.possible)} ways to fall from one target to the next were '
         "walked by these drills together.</p>"
     )
-    missed: dict[tuple[str, str], list[str]] = {}
-    for edge in found.missed:
-        missed.setdefault((edge.target, edge.next), []).append(str(edge.code))
+    missed = by_pair(found)
     if not missed:
         return f"{head}</section>"
     rows = "".join(

@@ -7,6 +7,8 @@ def test_the_other_cloud_answers(hybridinfer_router, outage):
     assert router.complete("Why is the sky blue?", max_tokens=20).target == "fast"
 ```
 It comes with the package (entry point `pytest11`) and imports nothing heavy before a fixture is used.
+
+`pytest --hybridinfer-coverage` says which fallbacks of each policy no test walked; see `hybridinfer.drill.covering`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+
+from .covering import KEY, Covering, add_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,10 +32,11 @@ if TYPE_CHECKING:
 class Staging:
     """The emulators of one test, one for each cloud target, made when a router needs them."""
 
-    def __init__(self) -> None:
+    def __init__(self, covering: Covering | None = None) -> None:
         self.emulators: dict[str, Emulator] = {}
         """By target."""
         self._routers: list[Router] = []
+        self._covering = covering
 
     def router(
         self, policy: str | Path | Mapping[str, Any] | Policy, *, targets: Mapping[str, Any] | None = None, **more: Any
@@ -47,6 +52,8 @@ class Staging:
         loaded = load(policy)
         stand_ins = {name: self._stand_in(name, loaded) for name, one in loaded.targets.items() if one.kind != "canned"}
         own = {name: target for name, target in stand_ins.items() if target is not None} | dict(targets or {})
+        if self._covering is not None:
+            more["hooks"] = [*more.get("hooks", ()), self._covering.of(loaded)]
         router = Router(loaded, targets=own, **{"environ": {"HYBRIDINFER_LEDGER": "memory:"}, **more})
         self._routers.append(router)
         return router
@@ -100,6 +107,18 @@ class MakeOutage(Protocol):
         ...
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the fallback coverage."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure where it is asked for."""
+    if config.getoption("hybridinfer_coverage") is not None:
+        config.stash[KEY] = covering = Covering(config)
+        config.pluginmanager.register(covering, "hybridinfer-coverage")
+
+
 @pytest.fixture
 def hybridinfer_emulator() -> Iterator[Emulator]:
     """A loopback emulator of OpenAI's and Anthropic's APIs, running until the test ends."""
@@ -110,9 +129,9 @@ def hybridinfer_emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def hybridinfer_staging() -> Iterator[Staging]:
+def hybridinfer_staging(pytestconfig: pytest.Config) -> Iterator[Staging]:
     """The emulators behind `hybridinfer_router`, by target: `.emulators["fast"].requests` is what arrived there."""
-    staging = Staging()
+    staging = Staging(pytestconfig.stash.get(KEY, None))
     yield staging
     staging.close()
 

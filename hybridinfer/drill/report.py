@@ -56,16 +56,15 @@ def print_coverage(found: Coverage, policy: str, console: Console) -> None:
     """The share, and a table of the edges that nobody walked."""
     from rich.table import Table
 
+    from .walks import by_pair
+
     walked, possible = len(found.walked), len(found.possible)
     console.print(f"fallback coverage of policy {policy!r}: {found.share:.0%}, {walked} of {possible} edges walked")
     if not found.missed:
         return
-    table = Table("target", "ends with", "next", box=None, padding=(0, 2), title="missed", title_justify="left")
-    rows: dict[tuple[str, str], list[str]] = {}
-    for edge in found.missed:
-        rows.setdefault((edge.target, edge.next), []).append(str(edge.code))
-    for (target, following), codes in rows.items():
-        table.add_row(target, ", ".join(codes), following)
+    table = Table("target", "next", "never ended with", box=None, padding=(0, 2), title="missed", title_justify="left")
+    for (target, following), codes in by_pair(found).items():
+        table.add_row(target, following, ", ".join(codes))
     console.print(table)
 
 

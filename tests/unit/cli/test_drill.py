@@ -129,3 +129,33 @@ def test_the_list(capsys):
     assert "provider-outage" in capsys.readouterr().out
     assert main(["drill", "list", "--json"]) == 0
     assert {"name", "file", "description"} == set(json.loads(capsys.readouterr().out)[0])
+
+
+def test_coverage_is_merged_over_runs(scenario, tmp_path, capsys):
+    """Two runs that walk different edges walk both together; the merged JSON is such a file again."""
+    a, b, both = (tmp_path / name for name in ("a.json", "b.json", "both.json"))
+    assert main(["drill", "run", str(scenario), "--coverage", str(a)]) == 0
+    scenario.write_text(SCENARIO.replace("strong: down", "strong: status_429"))
+    assert main(["drill", "run", str(scenario), "--coverage", str(b)]) == 0
+    assert f"written: {b}" in capsys.readouterr().err
+    assert main(["drill", "coverage", str(a), str(b), "--json"]) == 0
+    out = capsys.readouterr().out
+    both.write_text(out)
+    (one,) = json.loads(out)["policies"]
+    codes = {code for target, code, _ in one["walked"] if target == "strong"}
+    assert {"unavailable", "rate_limited"} <= codes
+    assert main(["drill", "coverage", str(both), "--fail-under", "80"]) == 1
+    out, err = capsys.readouterr()
+    assert "never ended with" in out
+    assert "less than 80%" in err
+
+
+def test_coverage_needs_its_files(tmp_path, capsys):
+    """None named is exit code 2; one that is something else, 1."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["drill", "coverage"])
+    assert stopped.value.code == 2
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    assert main(["drill", "coverage", str(other)]) == 1
+    assert "is no coverage file" in capsys.readouterr().err

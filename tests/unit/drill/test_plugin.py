@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -72,6 +73,79 @@ def test_fixtures(pytester, monkeypatch):
     pytester.makepyfile(TESTS)
     done = pytester.runpytest_subprocess("-p", "hybridinfer.drill.plugin", "-W", "error")
     done.assert_outcomes(passed=11)
+
+
+TWO = """
+version: 1
+targets:
+  first: {kind: onnx, model: a}
+  second: {kind: onnx, model: b}
+rules: [{name: all, use: [first, second]}]
+resilience: {retry: {attempts: 1}}
+"""
+COVERING = """
+import pytest
+from hybridinfer.receipt import Code
+from hybridinfer.testing import FakeTarget, Outage
+
+@pytest.mark.parametrize("code", [Code.EMPTY, Code.UNAVAILABLE])
+def test_fallback(hybridinfer_router, code):
+    first = FakeTarget("first", zone="device", script=[Outage(code)])
+    router = hybridinfer_router("policy.yaml", targets={"first": first})
+    assert router.complete("hello", timeout=600).target == "second"
+"""
+
+
+@pytest.fixture
+def covered(pytester, monkeypatch):
+    """Run two tests that walk two edges, with these options of pytest."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makefile(".yaml", policy=TWO)
+    pytester.makepyfile(COVERING)
+
+    def run(*options):
+        return pytester.runpytest_subprocess("-p", "hybridinfer.drill.plugin", "-W", "error", *options)
+
+    return run
+
+
+def test_coverage_is_reported_and_written(covered, pytester):
+    """The share and the missed edges on the terminal, all edges in the file."""
+    done = covered("--hybridinfer-coverage=unit.json")
+    done.assert_outcomes(passed=2)
+    done.stdout.fnmatch_lines(["*fallback coverage of policy 'policy' (*2 of * edges walked", "written: unit.json"])
+    (one,) = json.loads((pytester.path / "unit.json").read_text())["policies"]
+    assert one["walked"] == [["first", "empty", "second"], ["first", "unavailable", "second"]]
+    assert ["first", "timeout", "second"] in one["missed"]
+
+
+def test_coverage_can_fail_the_run(covered):
+    """Too little of it is a failed run, although every test passed."""
+    done = covered("--hybridinfer-coverage", "--hybridinfer-coverage-fail-under=90")
+    done.assert_outcomes(passed=2)
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    done.stdout.fnmatch_lines(["FAILED: the fallback coverage of policy 'policy' is *, less than 90%"])
+    assert covered("--hybridinfer-coverage", "--hybridinfer-coverage-fail-under=1").ret == pytest.ExitCode.OK
+
+
+def test_coverage_over_workers(covered, pytester):
+    """Workers of pytest-xdist measure one edge each; the controller has both."""
+    covered("-p", "xdist.plugin", "-n", "2", "--hybridinfer-coverage=unit.json").assert_outcomes(passed=2)
+    (one,) = json.loads((pytester.path / "unit.json").read_text())["policies"]
+    assert [code for _, code, _ in one["walked"]] == ["empty", "unavailable"]
+
+
+def test_coverage_without_a_router(covered, pytester):
+    """Nothing to measure is said, and is no failure."""
+    pytester.makepyfile("def test_nothing(): pass")
+    done = covered("--hybridinfer-coverage", "-k", "nothing")
+    done.stdout.fnmatch_lines(["no test made a router with the fixture hybridinfer_router"])
+    assert done.ret == pytest.ExitCode.OK
+
+
+def test_no_coverage_unless_asked_for(covered):
+    """The plugin is silent by default."""
+    assert "fallback coverage" not in covered().stdout.str()
 
 
 def test_it_is_light():
