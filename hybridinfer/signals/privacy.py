@@ -15,6 +15,7 @@ from .base import SignalResult, Standing
 
 if TYPE_CHECKING:
     from ..policy.model import SignalBlock
+    from ..privacy.detectors.model import NameModel
     from ..privacy.finding import Finding
     from ..types import Request
 
@@ -44,6 +45,11 @@ class PrivacyOptions(BaseModel):
             raise ValueError(f"no such type: {', '.join(unknown)}; there are {', '.join(TYPES)}")
         return types
 
+    names: str = Option(default="labels", min_length=1)
+    """How names of persons are found, to be masked beside harder findings: `labels`; `model`, a small one on this
+    machine (see `docs/privacy.md`), which finds addresses too; or the folder that holds the model."""
+    names_characters: int = Option(default=10_000, gt=0)
+    """The longest text that the model reads; a longer one counts as a hit."""
     seconds: float = Option(default=2.0, gt=0)
     """Time for scanning one request; past it the rest counts as a hit."""
 
@@ -57,7 +63,17 @@ class PrivacySignal:
         self._block = block
         self._options = PrivacyOptions.model_validate(block.options)
         own = Own(terms=self._options.terms, patterns=self._options.patterns)
-        self._scanner = Scanner(own=own, seconds=self._options.seconds)
+        self._model = self._name_model()
+        more = () if self._model is None else (("model", self._model.detect),)
+        self._scanner = Scanner(own=own, seconds=self._options.seconds, more=more)
+
+    def _name_model(self) -> NameModel | None:
+        options = self._options
+        if options.names == "labels":
+            return None
+        from ..privacy.detectors.model import NameModel  # only who asks for it pays for it
+
+        return NameModel(options.names, characters=options.names_characters, seconds=options.seconds)
 
     def score(self, request: Request, standing: Standing) -> SignalResult:
         """The level of the whole conversation: the highest of its parts."""
@@ -93,6 +109,8 @@ class PrivacySignal:
         return SignalResult(score=score, level=self._block.level_of(score), because=tuple(because))
 
     def _findings(self, request: Request) -> Iterator[tuple[str, Mapping[str, int]]]:
+        if self._model is not None:
+            self._model.warm()
         clock = self._scanner.clock()
         for field in fields(request):
             findings = self._scanner.scan(field.text, as_json=field.json, clock=clock)

@@ -60,10 +60,11 @@ _WITH_UNIT = re.compile(
 _CUES = frozenset({
     "address", "addr", "dirección", "adresse", "indirizzo", "endereço", "live", "lives", "lived", "living",
     "reside", "resides", "residing", "located", "based", "ship", "shipped", "deliver", "delivered", "mail",
-    "mailed", "return", "sent", "meet", "off", "up", "moved", "move", "corner", "office", "taxi",
+    "mailed", "return", "sent", "meet", "off", "up", "moved", "move", "corner", "office", "taxi", "anschrift", "wohnhaft",
+    "adres", "adresa", "osoite", "cím", "lakcím", "wohne", "wohnt",
 })  # fmt: skip
 _LABEL = re.compile(
-    r"\b(?:address|addr|dirección|adresse|indirizzo|endereço|li(?:ve|ves|ved|ving)|resid(?:e|es|ed|ing)|located|based|ship(?:ped)?|deliver(?:ed)?"
+    r"\b(?:anschrift|wohnhaft|wohn[et]|adresa?|osoite|(?:lak)?cím|address|addr|dirección|adresse|indirizzo|endereço|li(?:ve|ves|ved|ving)|resid(?:e|es|ed|ing)|located|based|ship(?:ped)?|deliver(?:ed)?"
     r"|mail(?:ed)?|return|corner of(?: the)?|sent|meet(?: me| us)?|drops? (?:you|me|us) off|pick (?:you|me|us) up|moved?|office is|taxi)\b['\"]?\s?[:=]?\s{0,6}(?:(?:is|are|at|on|to|in|it is)\s){0,2}[\"']?"
 )
 _HOME = re.compile(r"(?:li(?:ves?|ving)|resid(?:es?|ing)) (?:at|on) |corner of (?:the )?")

@@ -24,9 +24,9 @@ _ACCOUNTS = (
     "bank account", "checking account", "savings account", "account", "acct", "a/c", "sort code", "nr konta", "rachunek",
     "rachunku", "kontonummer", "kontonr", "numéro de compte", "compte bancaire", "cuenta bancaria", "número de cuenta",
     "cuenta", "conta corrente", "conta bancária", "rekeningnummer", "numero di conto", "conto corrente", "bban", "clabe",
-    "bsb", "blz", "bankleitzahl", "compte n°", "bankrekening", "číslo účtu", "bankkonto", "tilinumero", "számlaszám", "iban number",
-    "счет", "счёт", "расчетный счет", "р/с", "account no", "acc no", "acc", "acct no", "giro", "银行账号", "账号", "银行卡号", "口座番号", "계좌번호",
-    "bank code", "branch code", "transit", "micr", "direct deposit", "checking", "savings", "kontonr.", "účet",
+    "konto", "bsb", "blz", "bankleitzahl", "compte n°", "bankrekening", "číslo účtu", "bankkonto", "tilinumero", "számlaszám", "iban number",
+    "счет", "счёт", "расчетный счет", "р/с", "account no", "acc no", "acct no", "giro", "银行账号", "账号", "银行卡号", "口座番号", "계좌번호",
+    "bank code", "branch code", "micr", "kontonr.", "účet",
 )  # fmt: skip
 _ROUTING = ("routing number", "routing", "aba routing", "aba number", "aba", "rtn", "transit number")
 _BICS = ("swift", "bic")
@@ -36,6 +36,10 @@ _ROUTING_VALUE = re.compile(r"[0-9]{9}(?![0-9])")
 _IFSC = re.compile(r"(?<![A-Za-z0-9])[A-Z]{4}0[A-Z0-9]{6}(?![A-Za-z0-9])")
 _IFSC_CUE = re.compile(r"ifsc")
 _BIC_VALUE = re.compile(r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?(?![A-Za-z0-9])")
+_UPI = re.compile(
+    r"(?<![\w.-])[\w.-]{2,60}@(?:ok(?:axis|hdfcbank|icici|sbi)|ybl|ibl|axl|apl|upi|paytm|yapl|waicici)(?![\w.-])"
+)
+"""Handles of India's payment interface."""
 _WALLET = re.compile(
     r"\b(?:bc1[a-z0-9]{25,59}|[13][1-9A-HJ-NP-Za-km-z]{25,34}|0x[0-9a-fA-F]{40}|[LM][1-9A-HJ-NP-Za-km-z]{33}"
     r"|r[1-9A-HJ-NP-Za-km-z]{24,34}|addr1[a-z0-9]{50,100}|T[1-9A-HJ-NP-Za-km-z]{33})\b"
@@ -51,6 +55,9 @@ def detect(view: View) -> Iterator[Finding]:
     if "swift" in view.lower or "bic" in view.lower:
         for label in _BICS:
             yield from _bic(view, label)
+    if "@" in view.text:
+        for handle in _UPI.finditer(view.text):
+            yield _finding("bank_account", handle.start(), handle.end(), "upi", 0.8)
     if "ifsc" in view.lower:
         for code in _IFSC.finditer(view.text):
             if view.before(code.start(), _IFSC_CUE):
@@ -61,7 +68,7 @@ def detect(view: View) -> Iterator[Finding]:
         if match := _IBAN.match(view.text, start):
             yield from _iban(view, match)
     for label, match in labelled(view, _ACCOUNTS, _ACCOUNT_VALUE):
-        if len(digits(match[0])) >= (8 if label in ("account", "cuenta") else 6):
+        if len(digits(match[0])) >= (8 if label in ("account", "cuenta", "konto", "账号") else 6):
             yield _finding("bank_account", match.start(), match.end(), "label", 0.8)
     for _, match in labelled(view, _ROUTING, _ROUTING_VALUE):
         if _routing(match[0]):

@@ -8,15 +8,19 @@ from typing import NamedTuple
 
 from ..finding import Finding
 from .text import entropy, is_placeholder
-from .view import View, around
+from .view import View, around, holds
 
 _IS = r"(?:\s(?:is|was|are|es|ist|est|è|é|now|currently)\b){1,2}[:\s]\s{0,2}|\s?[:=]\s{0,3}"
 _FOR = r"(?:\s(?:for|to|of|on|at|from)\s[^\n:=.]{1,40}?)?"
 
 
 class Form(NamedTuple):
-    """One way to tell a secret. Group 1 of `pattern` is the value; `hints`: one of them is in every match."""
+    """One way to tell a secret. Group 1 of `pattern` is the value.
 
+    `gate`: a text without any of these has no match, and is not looked at more closely; `hints`: matches lie around one.
+    """
+
+    gate: tuple[str, ...]
     hints: tuple[str, ...]
     pattern: re.Pattern[str]
     kind: str = "password"
@@ -24,8 +28,10 @@ class Form(NamedTuple):
     """Entropy of the value in bits per character."""
 
 
+_CODES = (" code", " pin", "combination", " otp", "passcode", " key", " seed", " secret")
 _FORMS = (
     Form(
+        _CODES,
         (" code", " pin", "combination"),
         re.compile(
             rf"\b(?:door|gate|alarm|garage|entry|entrance|lock(?:box)?|safe|vault|keypad|building|access|unlock|screen|voicemail|sim|card|phone)"
@@ -33,6 +39,7 @@ _FORMS = (
         ),
     ),
     Form(
+        _CODES,
         (" code", " otp", "passcode"),
         re.compile(
             rf"\b(?:verification|one[- ]time|login|sign[- ]?in|sms|confirmation|2fa|mfa|authenticat\w+|otp|security|auth)"
@@ -40,6 +47,7 @@ _FORMS = (
         ),
     ),
     Form(
+        _CODES,
         ("recovery", "backup", "2fa", "mfa", "totp", "authenticator", "seed", "activation", "product key", "serial key"),
         re.compile(
             rf"\b(?:recovery|backup|2fa|mfa|totp|authenticator|activation|product|serial|licen[sc]e|scratch)\s(?:[a-z0-9]{{2,10}}\s)?(?:codes?|keys?|seed|secret){_FOR}(?:{_IS})"
@@ -49,6 +57,7 @@ _FORMS = (
         least=2.2,
     ),
     Form(
+        ("phrase", "mnemonic", " seed"),
         ("phrase", "mnemonic", "seed"),
         re.compile(
             rf"(?:pass ?phrase|seed(?: phrase| words)?|(?:recovery|backup|secret) phrase|mnemonic)(?:\s(?:for|to|of)\s[^\n:=.]{{1,40}}?)?(?:{_IS})[\"'“]?"
@@ -58,11 +67,13 @@ _FORMS = (
     ),
     Form(
         ("wifi", "wi-fi", "wlan", "ssid", "wpa"),
+        ("wifi", "wi-fi", "wlan", "ssid", "wpa"),
         re.compile(
             r"\b(?:wi-?fi|wlan|ssid|wpa[23]?)\b[^\n]{0,60}?\b(?:key|code|pass|password|psk|passwort|schlüssel|clave|clé)(?:\sis)?\s?[:=]?\s{0,2}[\"']?([^\s\"',;]{8,63})"
         ),
     ),
     Form(
+        (" -", "/user:"),
         ("sshpass", "net use", "redis-cli", "docker login", "az login", "ldap", "rdesktop", "mosquitto", "7z", "zip", "smbclient", "htpasswd"),
         re.compile(
             r"\b(?:(?:sshpass|docker login|az login|rdesktop|podman login|helm registry login)\b[^\n]{0,120}?\s-p[ =]?|redis-cli\b[^\n]{0,80}?\s-a[ =]|mosquitto_(?:pub|sub)\b[^\n]{0,120}?\s-P[ =]"
@@ -71,11 +82,13 @@ _FORMS = (
         ),
     ),
     Form(
+        ("cv", "security code"),
         ("cvv", "cvc", "security code"),
         re.compile(r"\b(?:cvv2?|cvc2?|cv2|card security code|security code)\b(?:\s(?:number|code|no))?(?:\sis)?\s?[:=#]?\s{0,2}[\"']?([0-9]{3,4})(?![\w.-])"),
         kind="payment_card",
     ),
     Form(
+        ("value",),
         ("passw", "secret", "token", "api_key", "apikey", "pwd", "credential"),
         re.compile(
             r"(?:name|key|id)[\"']?\s?[=:]\s?[\"']?[\w.:-]{0,40}?(?:passw|secret|token|api_?key|pwd|credential)[\w.:-]{0,30}[\"']?[,\s]{1,20}[\"']?value[\"']?\s?[=:]\s?[\"']?([^\"'\s<>,{}$]{6,200})",
@@ -87,8 +100,6 @@ _FORMS = (
 )  # fmt: skip
 _LOWER = frozenset({0, 1, 3, 4, 6})
 """Forms that are read in lower case."""
-_HINTS_OF = tuple(frozenset(form.hints) for form in _FORMS)
-_HINTS = tuple(sorted(frozenset().union(*_HINTS_OF)))
 _BEFORE, _AFTER = 60, 320
 """How far a match may reach to both sides of its hint, in characters."""
 _STOPS = re.compile(
@@ -103,9 +114,9 @@ _TOKEN = re.compile(
 def detect(view: View) -> Iterator[Finding]:
     """Secrets told by labels that mean little elsewhere, and tokens with a prefix whose vendor is unknown."""
     lower = view.lower
-    present = [hint for hint in _HINTS if hint in lower]
-    for number, form in enumerate(_FORMS) if present else ():
-        if _HINTS_OF[number].isdisjoint(present):
+    is_coded = holds(lower, _CODES)
+    for number, form in enumerate(_FORMS):
+        if not (is_coded if form.gate is _CODES else holds(lower, form.gate)):
             continue
         text = lower if number in _LOWER else view.text
         for start, end in around(lower, form.hints, before=_BEFORE, after=_AFTER):

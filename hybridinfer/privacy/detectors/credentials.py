@@ -34,6 +34,13 @@ _EXTRA = (
         3.0,
     ),
     ("twilio account", ("ac",), r"\bAC[0-9a-f]{32}", 3.0),
+    ("supabase", ("sbp_",), r"\bsbp_[a-f0-9]{40}", 3.0),
+    ("mailgun", ("key-",), r"\bkey-[a-f0-9]{32}", 3.0),
+    ("docker", ("dckr_pat_",), r"\bdckr_pat_[A-Za-z0-9_-]{27}", 3.0),
+    ("nvidia", ("nvapi-",), r"\bnvapi-[A-Za-z0-9_-]{60,70}", 3.5),
+    ("xai", ("xai-",), r"\bxai-[A-Za-z0-9]{60,90}", 3.5),
+    ("tavily", ("tvly-",), r"\btvly-(?:dev-)?[A-Za-z0-9]{28,40}", 3.0),
+    ("cerebras", ("csk-",), r"\bcsk-[a-z0-9]{40,60}", 3.0),
     ("tailscale", ("tskey-",), r"\btskey-[a-z]{2,8}-[A-Za-z0-9]{8,24}-[A-Za-z0-9]{16,40}", 3.0),
 )
 """Formats that the rule data lacks, from the vendors' own documentation: name, keywords, pattern, least entropy."""

@@ -33,7 +33,7 @@ _SCHEMES = (
     Scheme("gb.utr", ("utr", "unique taxpayer reference"), kind="tax_id"),
     Scheme("ca.sin", ("sin", "social insurance", "nas"), r"[1-79][0-9]{2}([ -])[0-9]{3}\1[0-9]{3}"),
     Scheme("au.tfn", ("tfn", "tax file number"), kind="tax_id"),
-    Scheme("de.idnr", ("steueridentifikationsnummer", "steuer id", "steuerid", "idnr", "steuernummer"), kind="tax_id"),
+    Scheme("de.idnr", ("steueridentifikationsnummer", "steuer id", "steuerid", "identifikationsnummer", "steuerliche identifikationsnummer", "idnr", "steuernummer"), kind="tax_id"),
     Scheme("fr.nir", ("nir", "sécurité sociale", "insee"), r"[12] ?[0-9]{2} ?(?:0[1-9]|1[0-2]) ?(?:[0-9]{2}|2[AB]) ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}"),
     Scheme("fr.nif", ("numéro fiscal", "spi"), kind="tax_id"),
     Scheme("es.dni", ("dni", "documento nacional", "nif"), r"[0-9]{8}[- ]?[A-HJ-NP-TV-Z]"),
@@ -93,7 +93,7 @@ _SCHEMES = (
     Scheme("pk.cnic", ("cnic",), r"[0-9]{5}-[0-9]{7}-[0-9]"),
     Scheme("", ("hkid", "hong kong id", "身分證", "身分證字號", "身份證", "身份證號碼", "身分证")),
     Scheme("", ("emirates id", "civil id", "iqama", "national code", "cccd", "cmnd", "căn cước", "philsys", "umid", "sss number", "sss no",
-                "bvn", "huduma", "ghana card", "kra pin", "voter card", "nid", "nid number", "nin")),
+                "bvn", "huduma", "ghana card", "kra pin", "voter card", "nid number", "nin", "کد ملی", "کدملی", "الرقم القومي", "رقم الهوية")),
     Scheme("ie.pps", ("personal public service",)),
     Scheme("", ("numéro de carte d'identité", "cni", "carte nationale", "cin", "cartão cidadão", "bilhete de identidade", "rg", "título de eleitor")),
     Scheme("gr.vat", ("αφμ", "afm"), kind="tax_id"),
@@ -116,13 +116,14 @@ _TOLD = re.compile(
 """Emirates ID, Hong Kong ID, Singapore's NRIC and FIN: told by their form alone."""
 _NINO = re.compile(r"[A-CEGHJ-PR-TW-Z](?<!\w.)[A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D](?!\w)")
 _NOT_NINO = ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
+_SIN_DIGITS = 9
 _ONLY_VALID = frozenset(
     {"rfc", "pan", "run", "rut", "cf", "nie", "inn", "nas", "avs", "spi", "pps", "nir", "ird", "nik", "ruc", "rif"}
 )
 """Labels that mean other things too: their value must have its checksum."""
 _SHORT = frozenset({
     "sin", "tin", "nas", "cf", "pan", "run", "rut", "nie", "pps", "social", "nir", "spi", "inn", "vat", "rfc",
-    "cpr", "nip", "utr", "ein", "rrn", "avs", "nid", "nin", "cin", "cni", "rg", "taj", "bvn", "ktp", "afm",
+    "cpr", "nip", "utr", "ein", "rrn", "avs", "nin", "cin", "cni", "rg", "taj", "bvn", "ktp", "afm",
 })  # fmt: skip
 """Labels that are also ordinary words or abbreviations: their value must have a number's length, or its checksum."""
 
@@ -143,6 +144,8 @@ def detect(view: View) -> Iterator[Finding]:
         valid = bool(scheme.module) and is_valid(scheme.module, match[0])
         if label in _ONLY_VALID and not valid:
             continue
+        if label == "sin" and count != _SIN_DIGITS:
+            continue  # of an angle
         if valid or (count >= (7 if label in _SHORT else 6) and count <= 18):
             yield _finding(scheme.kind, match, scheme.module if valid else "label", 0.9 if valid else 0.75)
     yield from _shaped(view)

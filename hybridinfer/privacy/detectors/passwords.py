@@ -14,20 +14,24 @@ _KEY = re.compile(
     r"|(?:private|access|encryption|signing|account|shared|master|license|licence|storage|subscription|deploy|publishable|service)[_\- ]?keys?|(?<![a-z])key(?=[\"']?\s?[:=]+\s?[\"'])"
     r"|(?<![a-z])auth(?=[\"'_]?\s?[:=])|cookie|session[_\- ]?(?:id|key)|(?<![a-z])salt(?=[\"']?\s?[:=])|(?<![a-z])pin(?=\s(?:code|number|is)|[:=])|(?<![a-z])otp\b"
     r"|kennwort|passwort|contraseñas?|clave|has[lł]o|mot de passe|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호"
+    r"|jelszó|heslo|κωδικός(?: πρόσβασης)?|mật khẩu|รหัสผ่าน|kata sandi|كلمة (?:المرور|السر)|סיסמ[הא]|лозинка|парола|lozinka|geslo|slaptažodis|parool|пароля|contrasenya|pasahitza|密碼|暗証番号|암호|पासवर्ड"
 )
 _HINTS = (
     "identified by",
     "pass", "pwd", "pw", "psw", "mdp", "secret", "token", "key", "cred", "auth", "cookie", "session", "salt", "pin", "otp", "kennwort", "contraseñ",
     "clave", "haslo", "hasło", "mot de", "senha", "wachtwoord", "lösenord", "adgangskode", "salasana", "parola", "şifre",
-    "пароль", "密码", "口令", "パスワード", "비밀번호",
+    "парол", "密码", "口令", "パスワード", "비밀번호",
+    "jelsz", "heslo", "κωδικ", "mật khẩu", "รหัสผ่าน", "kata sandi", "كلمة", "סיסמ", "лозинка", "lozinka", "geslo", "slaptaž", "parool",
+    "contrasen", "pasahitza", "密碼", "暗証番号", "암호", "पासवर्ड",
 )  # fmt: skip
 _PASSWORD = re.compile(
     r"pass|pwd|\bp(?:w|sw|ssw)\b|mdp|identified|kennwort|contraseñ|clave|has[lł]o|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호|pin|cred|otp"
+    r"|jelszó|heslo|κωδικός(?: πρόσβασης)?|mật khẩu|รหัสผ่าน|kata sandi|كلمة (?:المرور|السر)|סיסמ[הא]|лозинка|парола|lozinka|geslo|slaptažodis|parool|пароля|contrasenya|pasahitza|密碼|暗証番号|암호|पासवर्ड"
 )
 _LINK = re.compile(
     r"(?P<rest>[A-Za-z0-9_\-]{0,24})[\"'`\])]{0,3}"
-    r"(?:[ \t]{0,8}(?P<op>:=|=>|===?|!==?|\?=|\|\|=|=|:|\(|>|：|[是为為はが])[ \t]{0,8}"
-    r"|(?P<verb>\s{1,3}(?:(?:is|was|are|as|to|of|es|ist|est|è|é|war|lautet)(?:\s(?:now|still|just|set\sto|currently|called|reset\sto|changed\sto))?[:\s]\s{0,3})?))"
+    r"(?:[ \t]{0,8}(?P<op>:=|=>|===?|!==?|\?=|\|\|=|=|:|\(|>|：|[是为為はが는은이가])[ \t]{0,8}"
+    r"|(?P<verb>\s{1,3}(?:(?:is|was|are|as|to|of|es|ist|est|è|é|war|lautet|là|adalah|je|jest|är|er|це|е|este|είναι|dir)(?:\s(?:now|still|just|set\sto|currently|called|reset\sto|changed\sto))?[:\s]\s{0,3})?))"
     r"(?:(?:basic|bearer|token)\s{1,3})?(?:[ubrf@]{0,2}(?P<quote>\\?[\"'`“‘]))?",
     re.IGNORECASE,
 )
@@ -35,8 +39,8 @@ _BARE = re.compile(r"[^\s\"'`,;<>{}()\[\]|\\“”‘’]{4,200}")
 _SCRIPT = re.compile("[\u2e80-\ud7ff\uff00-\uffef]")
 _QUOTED = re.compile(r"[^\"'`\n“”‘’]{3,200}")
 _ASCII_HINTS = tuple(filter(str.isascii, _HINTS))
-_LEAD = 16
-"""The most characters of a label before its hint: `subscription-key`."""
+_LEAD, _REACH = 16, 24
+"""The most characters of a label before its hint (`subscription-key`), and from its hint on."""
 _CLOSING = {"“": "”", "‘": "’"}
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)*[!?]?")
 _WORDS = re.compile(r"[A-Za-z]+(?:[_\-. /:][A-Za-z]+)*")
@@ -65,10 +69,11 @@ _SAID_BEFORE = re.compile(
 )
 _SAID_LATER = re.compile(
     r"[ \t](?:for|to|of|on|in|at|del?|della|dello|di|per|para|pour|do|da|dos|das|du|des|von|vom|zum|zur|für|voor|van|för|til|od|ke?|na|от|для|до|к|на)"
-    r"(?:[ \t][^\s:=,;.()\"']{1,24}){1,5}?(?:[ \t](?:is|was|es|ist|lautet|est|è|é|jest|är|er|on|je)(?:[ \t](?:now|still|currently|jetzt|ahora))?[ \t:]|:)[ \t]{0,3}"
+    r"(?:[ \t][^\s:=,;.()\"']{1,24}){1,5}?(?:[ \t](?:is|was|es|ist|lautet|est|è|é|jest|är|er|on|je)(?:[ \t](?:now|still|currently|jetzt|ahora))?[ \t:]|[ \t]?:)[ \t]{0,3}"
     r"[\"'`“]?([^\s\"'`,;<>{}()\[\]|\\“”]{4,80})",
     re.IGNORECASE,
 )
+_USER = re.compile(r"\b(?:user(?:name)?|login|email|account|id)\b[^\n]{1,30}(?:[/,;|]|and|with)\s?\Z")
 _MIXED_CASE = re.compile(r"[a-z][A-Z]")
 _SAYINGS = frozenset(
     [
@@ -203,7 +208,7 @@ def _keys(lower: str) -> Iterator[re.Match[str]]:
             at = lower.find(hint, at + len(hint))
     end = 0
     for place in sorted(places):
-        if place >= end and (key := _KEY.search(lower, max(end, place - _LEAD), place + _LEAD)):
+        if place >= end and (key := _KEY.search(lower, max(end, place - _LEAD), place + _REACH)):
             end = max(key.end(), place + 1)
             yield key
 
@@ -253,10 +258,15 @@ class _Candidate:
         if self._op == "(" and not self._quoted:
             return False
         if self.in_prose and not self._verb and self._key.lower() == "pass":
-            return False  # the verb
+            return self._is_after_user() and self._is_told()  # otherwise it is the verb
         if self.in_prose and not self._quoted:
             return self._is_flag() or self._is_told()
         return self._is_literal() if self._quoted else self._is_bare()
+
+    def _is_after_user(self) -> bool:
+        """`user amy / pass hunter2`."""
+        before = self._view.lower[max(0, self._key_start - 40) : self._key_start]
+        return _USER.search(before) is not None
 
     def _is_flag(self) -> bool:
         """`--password hunter2`."""
@@ -288,7 +298,7 @@ class _Candidate:
         """`password = "hunter2"`."""
         value = self._value
         if " " in value.strip():
-            return self._is_password and "phrase" in self._key.lower() and value.count(" ") <= 8 and not self.in_prose
+            return self._is_password and "phrase" in self._key.lower() and 2 <= value.count(" ") <= 8
         if not self._is_password and _is_name(value):
             return False
         if self.in_prose and self._verb and self._is_password:

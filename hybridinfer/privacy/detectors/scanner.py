@@ -39,9 +39,10 @@ class Scanner:
         seconds: float = 2.0,
         now: Callable[[], float] = time.monotonic,
         families: Iterable[tuple[str, Detector]] | None = None,
+        more: Iterable[tuple[str, Detector]] = (),
     ) -> None:
-        """`seconds`: for one text, or for all texts that share a `clock`. `families` replaces the built-in ones."""
-        self._families = tuple(FAMILIES.items() if families is None else families)
+        """`seconds`: for one text, or for all texts that share a `clock`. `families` replaces the built-in ones, `more` comes after them."""
+        self._families = (*(FAMILIES.items() if families is None else families), *more)
         if own is not None and own:
             self._families += (("own", own.detect),)
         self._seconds = seconds
