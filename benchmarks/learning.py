@@ -73,7 +73,9 @@ def few_labels(data: routing_data.Outcomes, x: np.ndarray, draws: int) -> None:
             if rows.sum() < count + LEAST_JUDGED:
                 continue
             for judged in ("local", "both"):
-                trials = trial(prior, x[rows], data.weak[rows], data.strong[rows], count, judged, draws)
+                trials = trial(
+                    prior, x[rows], data.weak[rows], data.strong[rows], count=count, judged=judged, draws=draws
+                )
                 zero = float(np.mean([one.zero for one in trials]))
                 everything.append((count, judged, zero, trials))
                 print(f"  {family:12} {count:6} {judged:6} {zero:5.3f}  {_row(trials)}")
@@ -94,7 +96,7 @@ def _row(trials: list[Trial]) -> str:
 
 
 def trial(
-    prior: Scorer, x: np.ndarray, weak: np.ndarray, strong: np.ndarray, count: int, judged: str, draws: int
+    prior: Scorer, x: np.ndarray, weak: np.ndarray, strong: np.ndarray, *, count: int, judged: str, draws: int
 ) -> list[Trial]:
     """Draws of `count` labels of the local answers, or of `both` sides."""
     random = np.random.default_rng(count)

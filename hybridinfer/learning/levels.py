@@ -44,6 +44,7 @@ class LiveLevels:
         self._controllers: dict[str, Controller] | None = None
         self._unsaved = 0
         self._writing = threading.Lock()
+        self._behind: threading.Thread | None = None
 
     def takes(self, policy: Policy) -> bool:
         """Whether this state is that of `policy`, too: its shares and weights are the same."""
@@ -67,12 +68,18 @@ class LiveLevels:
         self._unsaved += count
         if self._unsaved >= EVERY:
             self._unsaved = 0
-            text = self._text()
-            threading.Thread(target=self._write, args=(text,), name="hybridinfer-levels").start()
+            self._behind = threading.Thread(target=self._write, args=(self._text(),), name="hybridinfer-levels")
+            self._behind.start()
         return placed
+
+    def written(self) -> None:
+        """Wait until the last writing is done."""
+        if self._behind is not None:
+            self._behind.join()
 
     def close(self) -> None:
         """Write what was not written yet; blocks for a moment."""
+        self.written()
         if self._unsaved:
             self._unsaved = 0
             self._write(self._text())
