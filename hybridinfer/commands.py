@@ -13,7 +13,7 @@ from decimal import Decimal
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from .receipt import Code, Receipt
+from .receipt import Code, Decision, Receipt
 from .types import FinishReason, Request, TokenLogprob, ToolCall, Usage
 
 if TYPE_CHECKING:
@@ -255,3 +255,5 @@ class Runtime:
     new_id: Callable[[], str]
     window_budgets: bool = field(default=False)
     """Whether the ledger has to be asked at all."""
+    decisions: dict[Any, Decision] = field(default_factory=dict[Any, "Decision"])
+    """What the policy decided before, by levels, tags and needs; `Planner` keeps it."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checks import Checks, agreeing
@@ -152,7 +152,7 @@ class _Run:
             raise self._interrupted(*self.shown)
         raise failure(self.receipt(), self.last)
 
-    @property
+    @cached_property
     def _rule(self) -> RuleBlock:
         assert self.decision is not None
         return next(rule for rule in self.policy.rules if rule.name == self.decision.rule)

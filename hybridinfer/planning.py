@@ -26,6 +26,9 @@ MIN_ANSWER = 64
 INLINE_CHARACTERS = 20_000
 """Longer requests are scored and counted in a thread: that many characters take a few milliseconds."""
 
+ALIKE = 512
+"""Decisions that are remembered; tags with many values would fill the memory otherwise."""
+
 
 class Planner:
     """One request against its policy: tokens, worst cases, plan. Counts once per target."""
@@ -46,7 +49,7 @@ class Planner:
         """
         request, policy = self._request, self._runtime.policy
         levels = {name: result.level for name, result in scores.items()}
-        decision = decide(policy, levels, needs=self._needs, tags=request.tags)
+        decision = self._decided(levels)
         saved = self._trim(decision.rule)
         removals = {name: self.removal(name) for name in decision.plan}
         unable = {name: removal for name, removal in removals.items() if removal is not None}
@@ -63,6 +66,17 @@ class Planner:
             estimates={name: self.worst_case(name) or Decimal(0) for name in decision.plan},
             saved_tokens=saved,
         )
+
+    def _decided(self, levels: Mapping[str, str]) -> Decision:
+        """`decide`, once for requests that are alike to the policy."""
+        known, tags = self._runtime.decisions, self._request.tags
+        key = (*levels.items(), *tags.items(), self._needs)
+        decision = known.get(key)
+        if decision is None:
+            if len(known) >= ALIKE:
+                known.clear()
+            decision = known[key] = decide(self._runtime.policy, levels, needs=self._needs, tags=tags)
+        return decision
 
     @property
     def request(self) -> Request:

@@ -99,13 +99,17 @@ class Played:
                 begun = join is not None and not join.anew
                 code, because = code_of(assembly, self._call.request, begun=begun) if self._judged else (Code.OK, "")
         answer = assembly.answer()
-        outcome = Outcome(code=code, answer=answer, because=because, seconds=at)
-        if line.pieces and line.pieces[0][0] <= at:
-            outcome = replace(outcome, first_token_seconds=line.pieces[0][0])
-        if fails is None:
-            return outcome
-        usage = replace(answer, usage=fails.usage or answer.usage)
-        return replace(outcome, answer=usage, retry_after=fails.retry_after, retry=fails.retry)
+        if fails is not None and fails.usage is not None:
+            answer = replace(answer, usage=fails.usage)
+        return Outcome(
+            code=code,
+            answer=answer,
+            because=because,
+            seconds=at,
+            first_token_seconds=line.pieces[0][0] if line.pieces and line.pieces[0][0] <= at else None,
+            retry_after=None if fails is None else fails.retry_after,
+            retry=None if fails is None else fails.retry,
+        )
 
 
 @dataclass(slots=True)

@@ -92,6 +92,8 @@ class World:
         """(when, target) of each call that was made."""
         self.random = Random(seed)  # noqa: S311 - a simulation has to be repeatable
         self._epoch = epoch
+        self._zero = epoch.timestamp()
+        self._results: dict[tuple[float, str], SignalResult] = {}
         self._scripts = {
             name: [does] if isinstance(does, (Answers, Fails, Hangs)) else list(does)
             for name, does in (scripts or {}).items()
@@ -126,7 +128,14 @@ class World:
         """What stands between the flow and a target says no; here nothing does."""
         return None
 
-    def result(self, name: str, levels: Sequence[str], floors: Mapping[str, float]) -> SignalResult:
-        """What a signal says: the world's level, or its lowest."""
-        level = self.levels.get(name, levels[0])
-        return SignalResult(score=floors[level], level=level, because=("given",))
+    def timestamp(self) -> float:
+        """The same in seconds since the epoch."""
+        return self._zero + self.now
+
+    def result(self, name: str, floors: Mapping[str, float]) -> SignalResult:
+        """What a signal with these levels says: the world's level, or its lowest."""
+        level = self.levels.get(name) or next(iter(floors))
+        score = floors[level]
+        if (score, level) not in self._results:
+            self._results[score, level] = SignalResult(score=score, level=level, because=("given",))
+        return self._results[score, level]
