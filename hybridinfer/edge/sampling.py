@@ -64,9 +64,9 @@ def sureness(logits: Logits, token: int) -> tuple[float, float]:
     """The natural-log probability of `token` and the entropy in nats of the whole distribution, untempered."""
     import numpy as np
 
-    shifted = (logits - logits.max()).astype(np.float64)
-    weights = np.exp(shifted)
-    total = float(weights.sum())
+    shifted = logits - logits.max()
+    weights = np.exp(shifted)  # in 32 bits: an eighth of the time, and six digits are plenty
+    total = float(weights.sum(dtype=np.float64))
     log_total = float(np.log(total))
-    entropy = log_total - float(weights @ shifted) / total
+    entropy = log_total - float((weights * shifted).sum(dtype=np.float64)) / total
     return float(shifted[token]) - log_total, max(0.0, entropy)
