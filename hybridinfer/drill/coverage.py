@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..budget.tariffs import find
 from ..policy.model import IN_PROCESS, Policy, TargetBlock
 from ..policy.space import Space
-from ..receipt import Code, Receipt
+from ..receipt import ANSWERED, Code, Receipt
 
 _NEVER_HERE = frozenset({Code.RATE_LIMITED, Code.UNAUTHORIZED, Code.INTERRUPTED, Code.REFUSED, Code.INVALID})
 """Codes that what runs in this process never ends with: no server is there to say so."""
@@ -56,17 +56,24 @@ def coverage(policy: Policy, receipts: Iterable[Receipt]) -> Coverage:
 def possible(policy: Policy) -> frozenset[Edge]:
     """Every edge that some request can take. Raises `TooManyCombinations` as `policy check` says."""
     codes = {name: _codes(policy, block) for name, block in policy.targets.items()}
-    return frozenset(
-        Edge(target, code, following)
-        for outcome in Space(policy).outcomes(policy)
-        for target, following in pairwise(outcome.ladder)
-        for code in codes[target]
-    )
+    edges = set[Edge]()
+    for outcome in Space(policy).outcomes(policy):
+        checked = policy.rules[outcome.rule].checks(outcome.ladder)
+        for target, following in pairwise(outcome.ladder):
+            unsure = {Code.UNSURE} if target in checked else set[Code]()
+            edges |= {Edge(target, code, following) for code in codes[target] | unsure}
+    return frozenset(edges)
 
 
 def walked(receipt: Receipt) -> Iterator[Edge]:
-    """The edges that one request took."""
-    for one, following in pairwise(receipt.attempts):
+    """The edges that one request took. Who was only asked to check another's answer is not on the way."""
+    ladder = receipt.decision.ladder if receipt.decision else {attempt.target for attempt in receipt.attempts}
+    way = [
+        attempt
+        for number, attempt in enumerate(receipt.attempts, 1)
+        if attempt.target in ladder and (attempt.code not in ANSWERED or number == len(receipt.attempts))
+    ]
+    for one, following in pairwise(way):
         if one.target != following.target:
             yield Edge(one.target, one.code, following.target)
 

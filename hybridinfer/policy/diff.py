@@ -137,10 +137,16 @@ def _reach(before: Policy, after: Policy) -> Iterator[ReachChange]:
 
 
 def _numbers(policy: Policy) -> dict[str, Any]:
-    """What is not covered by plans: targets, thresholds, budgets, resilience; lists with names as mappings."""
-    tree = policy.model_dump(mode="json", include={"targets", "signals", "budgets", "resilience"})
+    """What is not covered by plans: targets, thresholds, budgets, how rules ask; lists with names as mappings."""
+    tree = policy.model_dump(mode="json", include={"drills", "targets", "signals", "budgets", "resilience"})
     tree["budgets"] = {budget.pop("name"): budget for budget in tree["budgets"]}
+    ways = {rule.name: rule.model_dump(mode="json", include=_HOW, exclude_none=True) for rule in policy.rules}
+    tree["rules"] = {name: way for name, way in ways.items() if way}
     return tree
+
+
+_HOW = {"hedge", "prompt"}
+"""Of a rule, what is neither its condition nor its plan."""
 
 
 def _values(path: str, before: Any, after: Any) -> Iterator[ValueChange]:

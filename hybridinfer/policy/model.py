@@ -18,7 +18,20 @@ from ..receipt import Code, Need, OnInterrupt, Zone
 from .block import Block
 from .money import BudgetBlock, LedgerDownBlock, Price
 from .rung import RUNGS, AcceptBlock, Agreement, Rung
-from .scalars import ONE_OR_MORE, OR_ONE, Duration, Name, Names, Number, SecretName, Tokens, Whole, fault, one_or_more
+from .scalars import (
+    ONE_OR_MORE,
+    OR_ONE,
+    Duration,
+    Name,
+    Names,
+    Number,
+    SecretName,
+    Switch,
+    Tokens,
+    Whole,
+    fault,
+    one_or_more,
+)
 from .shares import LearningBlock, Level, check_levels, shares_of
 
 if TYPE_CHECKING:
@@ -93,7 +106,7 @@ class TargetBlock(Block):
     """Silence allowed between two tokens."""
     context_window: Annotated[Whole, Field(gt=0)] | None = None
     """Tokens of prompt and answer together; None: the kind's own knowledge of the model."""
-    continues: bool | None = None
+    continues: Switch | None = None
     """Whether it goes on with an answer that another target began: vLLM does, OpenAI does not, Anthropic's older models
     do. None: as the kind does; of the built-in ones only onnx."""
     max_tokens: Annotated[Whole, Field(gt=0)] = 1024
@@ -276,9 +289,9 @@ class PromptBlock(Block):
 
     trim_history: Tokens | None = None
     """Tokens of the exchanges before the last one: the latest that fit stay, whole; such as `4k`."""
-    dedupe: bool = False
+    dedupe: Switch = False
     """A long text that comes again later is cut from where it stood before."""
-    collapse_whitespace: bool = False
+    collapse_whitespace: Switch = False
     """One blank for several and one empty line for several; code in fences and indents stay."""
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .cases import CaseResult
     from .check import Finding, Report
     from .diff import Difference
-    from .model import Policy
+    from .model import BudgetBlock, Policy, RuleBlock
     from .source import Path, Source
     from .table import Row
 
@@ -150,12 +150,13 @@ def of_replay(violations: int, source: Source) -> tuple[Line, ...]:
 
 
 def _way(path: str, policy: Policy) -> Path:
-    """`budgets.day.usd` as the way in the file, where budgets are a list."""
-    parts: tuple[str | int, ...] = tuple(path.split("."))
-    if parts[0] == "budgets" and len(parts) > 1:
-        numbers = {budget.name: number for number, budget in enumerate(policy.budgets)}
-        parts = ("budgets", numbers[parts[1]], *parts[2:]) if parts[1] in numbers else ("budgets",)
-    return parts
+    """`budgets.day.usd` as the way in the file, where budgets and rules are lists."""
+    first, *rest = path.split(".")
+    blocks: Mapping[str, Sequence[BudgetBlock | RuleBlock]] = {"budgets": policy.budgets, "rules": policy.rules}
+    if first not in blocks or not rest:
+        return (first, *rest)
+    numbers = {block.name: number for number, block in enumerate(blocks[first])}
+    return (first, numbers[rest[0]], *rest[1:]) if rest[0] in numbers else (first,)
 
 
 def render(reports: Sequence[FileReport], output_format: Format) -> str:

@@ -50,6 +50,12 @@ def _as_duration(seconds: float) -> str:
     return f"{round(seconds * 1000, 6):.10g}ms" if seconds < 1 else f"{seconds:.10g}s"
 
 
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise fault("neither true nor false", "write true or false, without quotes")
+
+
 def _whole(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -100,6 +106,9 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{DURATION}$", "examples": ["250ms", "8s", "5m"]}),
 ]
 """Seconds; written `250ms`, `8s`, `5m`."""
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
+"""On or off; `yes` and `no` are text in YAML 1.2 and refused, as are numbers."""
 
 Whole = Annotated[int, BeforeValidator(_whole)]
 """A whole number; text and truth values are refused."""

@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from hybridinfer.drill.coverage import Coverage, Edge
+from hybridinfer.drill.coverage import Coverage, Edge, possible, walked
 from hybridinfer.drill.walks import Walk, lines, merge, read, tree, write
 from hybridinfer.errors import ConfigurationError
-from hybridinfer.receipt import Code
+from hybridinfer.policy.load import loads
+from hybridinfer.receipt import Attempt, Code, Decision, Receipt
 
 A, B, C = (Edge("strong", code, "fast") for code in (Code.EMPTY, Code.TIMEOUT, Code.UNAVAILABLE))
 
@@ -69,3 +70,34 @@ def test_nothing_missed_needs_no_table():
     assert list(lines(walk(A, B, C))) == [
         "fallback coverage of policy 'default' (0123): 100%, 3 of 3 edges walked",
     ]
+
+
+CHECKED = """
+version: 1
+targets:
+  small: {kind: onnx, model: m}
+  second: {kind: onnx, model: n}
+  large: {kind: onnx, model: o}
+rules: [{name: all, use: [{target: small, accept: {agree_with: second}}, large]}]
+"""
+
+
+def test_an_answer_that_fails_its_check_is_an_edge():
+    """`unsure` is among the codes of a target whose answers are checked, and of no other."""
+    edges = possible(loads(CHECKED))
+    assert Edge("small", Code.UNSURE, "large") in edges
+    assert Edge("small", Code.UNSURE, "large") not in possible(
+        loads(CHECKED.replace("{target: small, accept: {agree_with: second}}", "small"))
+    )
+
+
+def test_who_only_checks_is_not_on_the_way():
+    """small was unsure, second was asked to confirm, large answered: the edge leads from small to large."""
+    ends = [("small", Code.UNSURE), ("second", Code.OK), ("large", Code.OK)]
+    receipt = Receipt(
+        id="r",
+        policy="p",
+        decision=Decision(rule="all", levels={}, ladder=("small", "large"), plan=("small", "large")),
+        attempts=tuple(Attempt(target=target, number=1, code=code) for target, code in ends),
+    )
+    assert list(walked(receipt)) == [Edge("small", Code.UNSURE, "large")]
