@@ -13,6 +13,7 @@ It comes with the package (entry point `pytest11`) and imports nothing heavy bef
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..policy.model import Policy
     from ..router import Router
+    from .cassette import Cassette
     from .emulator import Emulator, Outage
     from .faults import Fault
 
@@ -114,6 +116,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Measure where it is asked for."""
+    config.addinivalue_line("markers", "hybridinfer_cassette(keep_content=False): how this test's cassette records")
     if config.getoption("hybridinfer_coverage") is not None:
         config.stash[KEY] = covering = Covering(config)
         config.pluginmanager.register(covering, "hybridinfer-coverage")
@@ -146,6 +149,23 @@ def hybridinfer_router(hybridinfer_staging: Staging) -> Callable[..., Router]:
 def outage(hybridinfer_staging: Staging) -> MakeOutage:
     """`outage(target, code, times=None)`: let a cloud target of this test's router fail. See `Staging.outage`."""
     return hybridinfer_staging.outage
+
+
+@pytest.fixture
+def hybridinfer_cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
+    """Recorded traffic for this test, in `cassettes/<test's name>.yaml` beside it; HYBRIDINFER_RECORD=1 records.
+
+    Routers that the test makes go through it. `@pytest.mark.hybridinfer_cassette(keep_content=True)` keeps prompts and
+    answers, for prompts of your own.
+    """
+    from .cassette import Cassette
+
+    mark = request.node.get_closest_marker("hybridinfer_cassette")
+    name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
+    with Cassette(
+        request.path.parent / "cassettes" / f"{name}.yaml", **(mark.kwargs if mark else {})
+    ).installed() as cassette:
+        yield cassette
 
 
 def _fault(code: int | str | Fault, times: int | None) -> Fault:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -75,16 +77,39 @@ def _tls() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
+Wrap = Callable[["httpx2.AsyncBaseTransport"], "httpx2.AsyncBaseTransport"]
+_wraps: list[Wrap] = []
+
+
+@contextmanager
+def wrapped(wrap: Wrap) -> Iterator[None]:
+    """Clients that are built meanwhile send through `wrap` of their transport: for recording and replaying in tests.
+
+    A loop that has a client keeps it; the environment's proxies are not used.
+    """
+    _wraps.append(wrap)
+    try:
+        yield
+    finally:
+        _wraps.remove(wrap)
+
+
 def _build() -> httpx2.AsyncClient:
     import httpx2
 
+    limits = httpx2.Limits(
+        max_connections=MAX_CONNECTIONS,
+        max_keepalive_connections=_KEEPALIVE_CONNECTIONS,
+        keepalive_expiry=_KEEPALIVE_SECONDS,
+    )
+    if _wraps:
+        transport: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(verify=_tls(), limits=limits)
+        for wrap in _wraps:
+            transport = wrap(transport)
+        return httpx2.AsyncClient(transport=transport, follow_redirects=False)
     return httpx2.AsyncClient(
         verify=_tls(),
-        limits=httpx2.Limits(
-            max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=_KEEPALIVE_CONNECTIONS,
-            keepalive_expiry=_KEEPALIVE_SECONDS,
-        ),
+        limits=limits,
         mounts=dict.fromkeys(_NEVER_PROXIED),
         # A redirect would carry the prompt to an address that no policy names.
         follow_redirects=False,

@@ -170,3 +170,37 @@ def test_words_and_numbers_are_faults(code, times, kind):
     from hybridinfer.drill.plugin import _fault
 
     assert type(_fault(code, times)).__name__ == kind
+
+
+CASSETTE = """
+import pytest
+from hybridinfer import Router
+
+POLICY = {
+    "version": 1,
+    "targets": {"cloud": {"kind": "openai", "model": "m", "base_url": "URL", "price": {"input": 1, "output": 1}}},
+    "rules": [{"name": "all", "use": ["cloud"]}],
+}
+
+
+@pytest.mark.hybridinfer_cassette(keep_content=True)
+def test_greeting(hybridinfer_cassette):
+    with Router(POLICY, environ={"OPENAI_API_KEY": "sk-record-me-not"}) as router:
+        assert "Hello" in router.complete("hello").text
+"""
+
+
+def test_a_cassette(pytester, monkeypatch):
+    """Recorded once against a server, replayed without it, beside the test and under its name."""
+    from hybridinfer.drill.emulator import Emulator
+
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("HYBRIDINFER_RECORD", "1")
+    with Emulator() as emulator:
+        pytester.makepyfile(CASSETTE.replace("URL", emulator.base_url_openai))
+        pytester.runpytest_subprocess("-p", "hybridinfer.drill.plugin", "-W", "error").assert_outcomes(passed=1)
+    monkeypatch.delenv("HYBRIDINFER_RECORD")
+    pytester.runpytest_subprocess("-p", "hybridinfer.drill.plugin", "-W", "error").assert_outcomes(passed=1)
+    [file] = (pytester.path / "cassettes").iterdir()
+    assert file.name == "test_greeting.yaml"
+    assert "sk-record-me-not" not in file.read_text()

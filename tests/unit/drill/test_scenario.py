@@ -96,7 +96,11 @@ def test_no_scenario_at_all(tmp_path, text, what):
         ("{cloud: {fault", "{clod: {fault", "11:24: policy 'policy' has no target 'clod'; did you mean 'cloud'?"),
         ("{cloud: {fault", "{c: {fault", "'c' is a canned reply, which cannot fail"),
         ("{cloud: {fault", "{b: {fault", "status_429 cannot happen to 'b'"),
-        ("{cloud: {fault", "{ledger: {fault", "status_429 cannot happen to the ledger; write one of disk_full, down, locked, redis_gone"),
+        (
+            "{cloud: {fault",
+            "{ledger: {fault",
+            "status_429 cannot happen to the ledger; write one of disk_full, down, locked, redis_gone",
+        ),
         ("{cloud: {fault", "{policy: {fault", "status_429 cannot happen to the policy; write one of broken"),
         ("{cloud: {fault: status_429, ", "{ledger: {fault: locked, ", "the ledger fails for everybody"),
         ("status_429", "nan_logits", "nan_logits cannot happen to 'a': it has no model on this machine"),
