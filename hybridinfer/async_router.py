@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .budget.ledger import Ledger
     from .chat import AsyncChat
+    from .inforce import Reloads
     from .observe.hooks import Hook
     from .policy.model import Policy
     from .receipt import Decision, Receipt
@@ -115,6 +116,11 @@ class AsyncRouter:
     def policy_error(self) -> Exception | None:
         """Why the policy's file, as it was read last, is not in force; None: it is."""
         return self._in_force.error
+
+    @property
+    def policy_reloads(self) -> Reloads:
+        """How often the policy's file was read again: taken, unchanged, refused. A metric; refusals deserve an alarm."""
+        return self._in_force.reloads
 
     async def reload(self) -> bool:
         """Read the policy's file again. True: what it says is in force; False: it is broken, and the last one stays.

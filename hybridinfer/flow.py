@@ -418,6 +418,7 @@ class _Run:
             id=self.id,
             policy=self.policy.name,
             policy_digest=runtime.digest,
+            policy_revision=self.policy.revision,
             decision=decision,
             attempts=tuple(self.legs.attempts),
             target=answered_by,

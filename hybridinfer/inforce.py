@@ -14,6 +14,7 @@ import asyncio
 import logging
 import os
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,18 @@ Identity = tuple[int, int, int, int] | None
 """Which bytes a path leads to: device, inode, modification time and size; None: to nothing that can be seen."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reloads:
+    """How often a policy was read again since the router was made: a metric for dashboards, alarms on `refused`."""
+
+    taken: int = 0
+    """Another policy came into force."""
+    unchanged: int = 0
+    """The file meant the same."""
+    refused: int = 0
+    """The file was broken, and the last good policy stayed."""
+
+
 class InForce:
     """What requests run on now. `path`: where the policy came from; None: from the program, so it cannot change."""
 
@@ -53,6 +66,8 @@ class InForce:
         self.seen: Identity = None
         """The identity of the file that was read last, good or bad. None at first: the first look reads it again, so
         that a change between loading and watching is not missed."""
+        self.reloads = Reloads()
+        """How often it was tried."""
         self.error: Exception | None = None
         """Why the file, as it is now, was refused; None: what it says is in force."""
 
@@ -74,15 +89,20 @@ class InForce:
             try:
                 self.seen = await asyncio.to_thread(identity, self._path)  # first: no later change is missed
                 policy = await asyncio.to_thread(load, self._path)
-                name = digest(policy)
-                if name != self.equipment.runtime.digest:
+                changed = digest(policy) != self.equipment.runtime.digest
+                if changed:
                     self._replace(policy)
             except Exception as error:  # noqa: BLE001 - a factory of anybody's may raise anything; the old policy stays
                 self.error = error
+                self.reloads = replace(self.reloads, refused=self.reloads.refused + 1)
                 text = "policy %s is refused, %s stays in force: %s"
                 logger.error(text, self._path, self.equipment.runtime.digest, _line(error))  # noqa: TRY400 - one line
                 return False
             self.error = None
+            if changed:
+                self.reloads = replace(self.reloads, taken=self.reloads.taken + 1)
+            else:
+                self.reloads = replace(self.reloads, unchanged=self.reloads.unchanged + 1)
             return True
 
     def watch(self) -> None:

@@ -119,6 +119,8 @@ class Receipt:
     id: str
     policy: str
     policy_digest: str = ""
+    policy_revision: str = ""
+    """The policy's own `revision`; empty where it names none."""
     decision: Decision | None = None
     attempts: tuple[Attempt, ...] = ()
     target: str | None = None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .async_router import AsyncRouter, AsyncStream
     from .budget.ledger import Ledger
     from .chat import Chat
+    from .inforce import Reloads
     from .observe.hooks import Hook
     from .options import Messages
     from .policy.model import Policy
@@ -182,6 +183,11 @@ class Router:
     def policy_error(self) -> Exception | None:
         """Why the policy's file, as it was read last, is not in force; None: it is."""
         return self._router.policy_error
+
+    @property
+    def policy_reloads(self) -> Reloads:
+        """How often the policy's file was read again: taken, unchanged, refused. A metric; refusals deserve an alarm."""
+        return self._router.policy_reloads
 
     def reload(self) -> bool:
         """Read the policy's file again; see `AsyncRouter.reload`. From a signal handler, call it in a thread."""

@@ -135,6 +135,7 @@ def _tree(receipt: Receipt, now: float, tags: Collection[str] | None) -> dict[st
         "id": receipt.id,
         "policy": receipt.policy,
         "digest": receipt.policy_digest,
+        "revision": receipt.policy_revision,
         "rule": decision.rule if decision else None,
         "levels": dict(decision.levels) if decision else {},
         "scores": {name: round(score, 4) for name, score in decision.scores.items()} if decision else {},

@@ -457,6 +457,8 @@ class Policy(Block):
     """The format of this file."""
     name: Name = "policy"
     description: str = ""
+    revision: Annotated[str, Field(max_length=100)] = ""
+    """Your own version of this policy, such as a date or a commit; every receipt carries it beside the digest."""
     drills: Literal["never", "allowed"] = "never"
     """allowed: `hybridinfer drill run --against live` may make its own requests fail before the real targets. For
     staging; normal traffic never meets a drill either way."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
+import threading
 from weakref import ref
 
 import pytest
@@ -13,7 +15,7 @@ from hybridinfer import AsyncRouter, ConfigurationError, PolicyError, Router
 from hybridinfer.assembly import targets as registry
 from hybridinfer.budget.ledger import MemoryLedger
 from hybridinfer.budget.requests import read
-from hybridinfer.inforce import EVERY
+from hybridinfer.inforce import EVERY, Reloads
 from hybridinfer.policy.load import load
 from hybridinfer.receipt import Code
 from hybridinfer.resilience.breaker import State
@@ -153,7 +155,48 @@ class TestWatch:
         await ticks.tick()
         assert router.policy_error is None
         assert (await router.complete("hello")).target == "local"
+        assert (router.policy_reloads.taken, router.policy_reloads.refused) == (1, 1)
         await router.aclose()
+
+    async def test_every_receipt_carries_the_revision_of_its_policy(self, path, built):
+        """Your own words for the version, beside the digest; a new one is another policy."""
+        path.write_text(text("cloud") + "revision: v1\n")
+        router, ticks = await watched(path)
+        first = (await router.complete("hello")).receipt
+        replace(path, text("cloud") + "revision: v2\n")
+        await ticks.tick()
+        second = (await router.complete("hello")).receipt
+        assert (first.policy_revision, second.policy_revision) == ("v1", "v2")
+        assert first.policy_digest != second.policy_digest
+        await router.aclose()
+
+    async def test_reloads_are_counted(self, path, built):
+        """Taken, unchanged, refused: a metric that costs nothing to read."""
+        router = AsyncRouter(path)
+        for content in (text("local"), text("local") + "# a comment\n", "what: 3\n"):
+            replace(path, content)
+            await router.reload()
+        assert router.policy_reloads == Reloads(taken=1, unchanged=1, refused=1)
+        await router.aclose()
+
+    def test_the_synchronous_router_counts_too(self, path, built):
+        """The same figures on both faces; a hang-up signal reloads from a thread, as the docs say."""
+        with Router(path) as router:
+            done = threading.Event()
+
+            def reload():
+                router.reload()
+                done.set()
+
+            before = signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=reload).start())
+            try:
+                replace(path, text("local"))
+                signal.raise_signal(signal.SIGHUP)
+                assert done.wait(60)
+            finally:
+                signal.signal(signal.SIGHUP, before)
+            assert router.policy_reloads.taken == 1
+            assert router.complete("hello").target == "local"
 
     async def test_a_file_that_is_gone_changes_nothing(self, path, built):
         """Between deleting and writing anew there is nothing to read."""
