@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from ..finding import Finding
-from .view import View, holds
+from .hints import hints
+from .view import View
 
 _KINDS = (
     "Street|St|Avenue|Ave|Av|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Circle|Cir|Way|Place|Pl|Terrace|Ter|Tce|Parkway|Pkwy"
@@ -92,7 +93,7 @@ _UNITS = frozenset(
     {"suite", "ste", "apt", "apartment", "unit", "flat", "appartement", "wohnung", "piso", "interno", "lägenhet"}
 )
 _UNIT_ALONE = re.compile(r"\b(?:Suite|Ste\.?|Apt\.?|Apartment)\s#?[0-9]{1,5}[A-Za-z]?(?!\w)")
-_UNIT_HINTS = (
+_UNIT_HINTS = hints(
     "suite ", "ste ", "ste.", "apt ", "apt.", "apartment ", "unit ", "flat ", "appartement ", "wohnung ", "piso ",
     "interno ", "lägenhet ",
 )  # fmt: skip
@@ -106,7 +107,7 @@ _TAILS = (
     "laan", "plein", "gracht", "kade", "dijk", "gatan", "vägen", "gata", "vei", "veien", "gade", "vej", "katu",
     "tie",
 )  # fmt: skip
-_BOXES = (" box", "postfach", "apartado", "casella", "boîte", "postbus", "postboks", "apo", "fpo", "dpo")
+_BOXES = hints(" box", "postfach", "apartado", "casella", "boîte", "postbus", "postboks", "apo", "fpo", "dpo")
 
 
 def detect(view: View) -> Iterator[Finding]:
@@ -120,12 +121,12 @@ def detect(view: View) -> Iterator[Finding]:
         if start < end:
             continue  # inside an address already
         if has_unit is None:
-            has_unit = holds(view.lower, _UNIT_HINTS)
+            has_unit = view.hinted(_UNIT_HINTS)
         match = _after(text, start, has_unit=has_unit) or _before(text, start) or _labelled(view, start)
         if match is not None:
             end = match.end()
             yield _finding(match)
-    if holds(view.lower, _BOXES):
+    if view.hinted(_BOXES):
         for pattern in (_BOX, _MILITARY):
             yield from map(_finding, pattern.finditer(text))
     if not text.isascii():

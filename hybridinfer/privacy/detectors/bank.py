@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from ..finding import Finding
+from .hints import hints
 from .labels import labelled
 from .view import View, digits
 
@@ -29,7 +30,8 @@ _ACCOUNTS = (
     "bank code", "branch code", "micr", "kontonr.", "účet",
 )  # fmt: skip
 _ROUTING = ("routing number", "routing", "aba routing", "aba number", "aba", "rtn", "transit number")
-_BICS = ("swift", "bic")
+_BICS = hints("swift", "bic")
+_IFSCS = hints("ifsc")
 _ACCOUNT_VALUE = re.compile(r"(?:[xX*•]{2,12}[- ]?)?[0-9](?:[ -]?[0-9]){5,25}(?![A-Za-z0-9])(?![.,][0-9])")
 _BIC_LINK = re.compile(r"(?:[/ ](?:bic|swift))?(?: (?:code|number|no|is))*[:.#]?\s{0,3}(?:is )?")
 _ROUTING_VALUE = re.compile(r"[0-9]{9}(?![0-9])")
@@ -52,13 +54,13 @@ _WALLET_CUE = re.compile(
 
 def detect(view: View) -> Iterator[Finding]:
     """All bank data of `view`."""
-    if "swift" in view.lower or "bic" in view.lower:
+    if view.hinted(_BICS):
         for label in _BICS:
             yield from _bic(view, label)
     if "@" in view.text:
         for handle in _UPI.finditer(view.text):
             yield _finding("bank_account", handle.start(), handle.end(), "upi", 0.8)
-    if "ifsc" in view.lower:
+    if view.hinted(_IFSCS):
         for code in _IFSC.finditer(view.text):
             if view.before(code.start(), _IFSC_CUE):
                 yield _finding("bank_account", code.start(), code.end(), "label", 0.8)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from ..finding import Finding
-from .view import View, holds
+from .hints import hints
+from .view import View
 
 _CUES = (
     "date of birth", "birth date", "birthdate", "birthday", "dob", "d.o.b", "born on", "born", "geburtsdatum", "geboren",
@@ -14,7 +15,7 @@ _CUES = (
     "data de nascimento", "nascido", "nascida", "geboortedatum", "data urodzenia", "urodzon", "födelsedatum", "fødselsdato",
     "出生日期", "生年月日",
 )  # fmt: skip
-_STEMS = (
+_STEMS = hints(
     "birth", "dob", "d.o.b", "born", "geb", "naiss", "né", "nac", "nasc", "nato il", "nata il", "urodz", "föd", "fød", "生",
 )  # fmt: skip
 """One of them is in every cue."""
@@ -31,7 +32,7 @@ _YEAR = re.compile(r"[0-9](?:[0-9]{3}|[-/.][0-9])")
 
 def detect(view: View) -> Iterator[Finding]:
     """Full dates after a word for birth."""
-    if _YEAR.search(view.text) is None or not holds(view.lower, _STEMS):
+    if not view.hinted(_STEMS) or _YEAR.search(view.text) is None:
         return
     for cue in _CUES:
         if cue not in view.flat:

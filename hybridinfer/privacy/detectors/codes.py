@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..finding import Finding
+from .hints import hints
 from .text import entropy, is_placeholder
-from .view import View, around, holds
+from .view import View, around
 
 _IS = r"(?:\s(?:is|was|are|es|ist|est|è|é|now|currently)\b){1,2}[:\s]\s{0,2}|\s?[:=]\s{0,3}"
 _FOR = r"(?:\s(?:for|to|of|on|at|from)\s[^\n:=.]{1,40}?)?"
@@ -100,6 +101,7 @@ _FORMS = (
 )  # fmt: skip
 _LOWER = frozenset({0, 1, 3, 4, 6})
 """Forms that are read in lower case."""
+_ANY = hints(*sorted({hint for form in _FORMS for hint in (*form.gate, *form.hints)}))
 _BEFORE, _AFTER = 60, 320
 """How far a match may reach to both sides of its hint, in characters."""
 _STOPS = re.compile(
@@ -114,12 +116,11 @@ _TOKEN = re.compile(
 def detect(view: View) -> Iterator[Finding]:
     """Secrets told by labels that mean little elsewhere, and tokens with a prefix whose vendor is unknown."""
     lower = view.lower
-    is_coded = holds(lower, _CODES)
-    for number, form in enumerate(_FORMS):
-        if not (is_coded if form.gate is _CODES else holds(lower, form.gate)):
+    for number, form in enumerate(_FORMS) if view.hinted(_ANY) else ():
+        if not (view.hinted(form.gate) and (near := [hint for hint in form.hints if hint in view.hints])):
             continue
         text = lower if number in _LOWER else view.text
-        for start, end in around(lower, form.hints, before=_BEFORE, after=_AFTER):
+        for start, end in around(lower, near, before=_BEFORE, after=_AFTER):
             for match in form.pattern.finditer(text, start, end):
                 if _is_told(view, form, match):
                     yield _finding(form.kind, match.start(1), match.end(1), "label", 0.75)

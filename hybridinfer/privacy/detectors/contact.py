@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from ..finding import Finding
-from .view import View, around, holds
+from .hints import hints
+from .view import View, around
 
 _LOCAL_SIGNS = frozenset("_.+%'-")
 _LONGEST_LOCAL = 64
@@ -16,13 +17,13 @@ _SPELLED = re.compile(
     r"(?:(?:\s?(?:\[\s?dot\s?\]|\(\s?dot\s?\)|\{\s?dot\s?\}|<dot>)\s?|\.)[\w-]{1,63}){1,4}",
     re.IGNORECASE,
 )
-_SPELLED_HINTS = ("[at]", "(at)", "{at}", "<at>", "[ at ]", "( at )", "{ at }")
+_SPELLED_HINTS = hints("[at]", "(at)", "{at}", "<at>", "[ at ]", "( at )", "{ at }")
 _IN_WORDS = re.compile(
     r"[\w+-]{1,64}(?: (?:dot|punkt|punto|point) [\w+-]{1,64}){0,4} (?:at|@) [\w-]{1,63}(?: (?:dot|punkt|punto|point) [\w-]{1,63}){0,3}"
     r" (?:dot|punkt|punto|point) (?:com|org|net|edu|gov|io|co|info|de|fr|es|it|nl|uk|ch|at|se|no|dk|fi|pl|pt|br|in|jp|cn|ru|us|ca|au|eu)\b",
     re.IGNORECASE,
 )
-_DOTS = (" dot ", " punkt ", " punto ", " point ")
+_DOTS = hints(" dot ", " punkt ", " punto ", " point ")
 _RESERVED = re.compile(r"(?:^|\.)(?:example\.[a-z]{2,6}|example|test|invalid|localhost|local)$")
 _NOBODY = re.compile(
     r"(?:your?|my|the|some|any|no|to|from)?[._-]?(?:user|name|test|tester|demo|sample|example|admin|info|mail|email|contact|support|help|sales|hello|hi|me|you"
@@ -50,7 +51,7 @@ def detect(view: View) -> Iterator[Finding]:
             if not _is_placeholder(local.lower(), domain[0][1:].lower()):
                 start += len(local) - len(local.lstrip(".'-%"))
                 yield _finding(start, domain.end(), "format", 0.95)
-    if holds(view.lower, _SPELLED_HINTS):
+    if view.hinted(_SPELLED_HINTS):
         for match in _SPELLED.finditer(view.text):
             yield _finding(match.start(), match.end(), "spelled out", 0.8)
     yield from _in_words(view)
@@ -58,7 +59,7 @@ def detect(view: View) -> Iterator[Finding]:
 
 def _in_words(view: View) -> Iterator[Finding]:
     """`jane dot miller at corp dot io`."""
-    for start, end in around(view.lower, _DOTS, before=120, after=80):
+    for start, end in around(view.lower, view.hints.intersection(_DOTS), before=120, after=80):
         if view.lower.find(" at ", start, end) >= 0 or view.lower.find(" @ ", start, end) >= 0:
             for match in _IN_WORDS.finditer(view.text, start, end):
                 yield _finding(match.start(), match.end(), "spelled out", 0.8)

@@ -41,3 +41,5 @@ FAMILIES: Mapping[str, Callable[[View], Iterable[Finding]]] = {
 }
 NUMERIC = frozenset({"cards", "national", "phone", "network", "address", "birth"})
 """What these find holds a digit."""
+HINTED = frozenset({"passwords", "birth"})
+"""What these find stands beside one of the `hints`."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ..finding import Finding
+from .hints import hints
 from .text import entropy, is_placeholder
 from .view import View
 
@@ -31,14 +32,16 @@ _MANIFEST_VALUE = re.compile(
     r"^[ \t]{1,8}[\w.-]{1,80}:[ \t]{1,4}[\"']?([A-Za-z0-9+/]{10,4000}={0,2})[\"']?[ \t]*$", re.MULTILINE
 )
 
+hints("curl", "mysql", "mariadb", "<add", "secret", "authorization", "bearer", "basic", "-----begin", "putty-user-key")
+
 
 def detect(view: View) -> Iterator[Finding]:
     """Secrets that their own form gives away."""
-    text, lower = view.text, view.lower
-    if "-----BEGIN" in text:
+    text, found = view.text, view.hints
+    if "-----begin" in found:
         for match in _PEM.finditer(text):
             yield _finding("private_key", match.start(), match.end(), "pem", 1.0)
-    if "PuTTY-User-Key" in text:
+    if "putty-user-key" in found:
         for match in _PUTTY.finditer(text):
             yield _finding("private_key", match.start(), match.end(), "putty", 1.0)
     if "ey" in view.tokens:
@@ -50,26 +53,26 @@ def detect(view: View) -> Iterator[Finding]:
             if not is_placeholder(match[1]):
                 yield _finding("connection_string", match.start(1), match.end(1), "url", 0.97)
     for word in ("authorization", "bearer", "basic"):
-        if word == "authorization" or word in view.tokens:
+        if word in found and (word == "authorization" or word in view.tokens):
             for at in view.words(word):
                 header = _HEADER.match(text, at)
                 if header is not None and _looks_random(value := header["v"].rstrip(".:,")):
                     yield _finding("credential", header.start("v"), header.start("v") + len(value), "header", 0.9)
-    if "curl" in lower:
+    if "curl" in found:
         for match in _CURL_USER.finditer(text):
             group = next(number for number in (1, 2, 3) if match[number])
             user, _, password = match[group].partition(":")
             if not is_placeholder(password) and not is_placeholder(user):
                 yield _finding("password", match.start(group), match.end(group), "curl", 0.9)
-    if "mysql" in lower or "mariadb" in lower:
+    if "mysql" in found or "mariadb" in found:
         for match in _MYSQL.finditer(text):
             if not is_placeholder(match[1]):
                 yield _finding("password", match.start(1), match.end(1), "mysql", 0.8)
-    if "<add" in lower:
+    if "<add" in found:
         for match in _NUGET.finditer(text):
             if not is_placeholder(match[1]) and not match[1].startswith("%"):
                 yield _finding("password", match.start(1), match.end(1), "nuget", 0.9)
-    if "secret" in lower and _SECRET_MANIFEST.search(text):
+    if "secret" in found and _SECRET_MANIFEST.search(text):
         for match in _MANIFEST_VALUE.finditer(text):
             if not is_placeholder(match[1]) and entropy(match[1]) > 2.8:
                 yield _finding("credential", match.start(1), match.end(1), "manifest", 0.85)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from operator import itemgetter
 
 from ..finding import Finding
+from .hints import hints
 from .view import View, around
 
 _IPV4 = re.compile(
@@ -26,7 +27,7 @@ _HYPHENS = re.compile(r"-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-")
 _DOTS = re.compile(r"\.[0-9a-fA-F]{4}\.")
 _DEGREES = re.compile(r"\.[0-9]{4}")
 _VERSION = re.compile(r"(?:version|ver|v|release|build|section|chapter|§)[ .:=]*$|\b(?:up|down)grad|\bupdat|\bmigrat")
-_MAC_HINTS = (
+_MAC_HINTS = hints(
     "mac ",
     "mac:",
     "mac=",
@@ -86,7 +87,7 @@ def detect(view: View) -> Iterator[Finding]:
         for match in _MAC.finditer(view.text):
             if len(set(match[0].lower()) - set(":-.")) > 2:
                 yield _finding("mac_address", match, "format", 0.9)
-    for start, end in around(view.lower, _MAC_HINTS, before=2, after=60):
+    for start, end in around(view.lower, view.hints.intersection(_MAC_HINTS), before=2, after=60):
         for match in _BARE_MAC.finditer(view.lower, start, end):
             if any(map(str.isdecimal, match[1])) and len(set(match[1])) > 2:
                 yield Finding(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..finding import Finding
+from .hints import hints
 from .text import entropy, is_placeholder
 from .view import View
 
@@ -16,7 +17,7 @@ _KEY = re.compile(
     r"|kennwort|passwort|contraseñas?|clave|has[lł]o|mot de passe|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호"
     r"|jelszó|heslo|κωδικός(?: πρόσβασης)?|mật khẩu|รหัสผ่าน|kata sandi|كلمة (?:المرور|السر)|סיסמ[הא]|лозинка|парола|lozinka|geslo|slaptažodis|parool|пароля|contrasenya|pasahitza|密碼|暗証番号|암호|पासवर्ड"
 )
-_HINTS = (
+_HINTS = hints(
     "identified by",
     "pass", "pwd", "pw", "psw", "mdp", "secret", "token", "key", "cred", "auth", "cookie", "session", "salt", "pin", "otp", "kennwort", "contraseñ",
     "clave", "haslo", "hasło", "mot de", "senha", "wachtwoord", "lösenord", "adgangskode", "salasana", "parola", "şifre",
@@ -38,7 +39,6 @@ _LINK = re.compile(
 _BARE = re.compile(r"[^\s\"'`,;<>{}()\[\]|\\“”‘’]{4,200}")
 _SCRIPT = re.compile("[\u2e80-\ud7ff\uff00-\uffef]")
 _QUOTED = re.compile(r"[^\"'`\n“”‘’]{3,200}")
-_ASCII_HINTS = tuple(filter(str.isascii, _HINTS))
 _LEAD, _REACH = 16, 24
 """The most characters of a label before its hint (`subscription-key`), and from its hint on."""
 _CLOSING = {"“": "”", "‘": "’"}
@@ -126,7 +126,7 @@ _SAYINGS = frozenset(
 
 def detect(view: View) -> Iterator[Finding]:
     """Values that stand where a password or a key stands, and look like one."""
-    for key in _keys(view.lower):
+    for key in _keys(view.lower, view.hints.intersection(_HINTS)):
         if _PASSWORD.search(key[0]):
             yield from _said_before(view, key.start())
         link = _LINK.match(view.text, key.end())
@@ -196,12 +196,10 @@ def _said_later(view: View, at: int) -> Iterator[Finding]:
         )
 
 
-def _keys(lower: str) -> Iterator[re.Match[str]]:
+def _keys(lower: str, hints: Iterable[str]) -> Iterator[re.Match[str]]:
     """Every label in `lower`: the hints find the places, which is much cheaper than the expression."""
     places: set[int] = set()
-    for hint in _ASCII_HINTS if lower.isascii() else _HINTS:
-        if hint not in lower:
-            continue
+    for hint in hints:
         at = lower.find(hint)
         while at >= 0:
             places.add(at)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..finding import Finding, merge
 from ..normalise import Reading, readings
 from .catalogue import TYPES
-from .families import FAMILIES, NUMERIC
+from .families import FAMILIES, HINTED, NUMERIC
 from .own import Own
 from .view import View
 
@@ -70,7 +70,11 @@ class Scanner:
         view = View(text, reading.words if text is reading.text else None)
         findings: list[Finding] = []
         for name, detect in self._families:
-            if (name == COMPANIONS and not findings) or (name in NUMERIC and not view.has_digit):
+            if (
+                (name == COMPANIONS and not findings)
+                or (name in NUMERIC and not view.has_digit)
+                or (name in HINTED and not view.hints)
+            ):
                 continue
             try:
                 found = list(detect(view))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from ..normalise import long_words
+from .hints import present
 from .once import once
 
 
@@ -24,6 +25,15 @@ class View:
         """`text` in lower case, character by character, so that offsets stay."""
         lower = self.text.lower()
         return lower if len(lower) == len(self.text) else "".join(map(_lower, self.text))
+
+    @once
+    def hints(self) -> frozenset[str]:
+        """Which of the detectors' hints are in `lower`."""
+        return present(self.lower)
+
+    def hinted(self, words: tuple[str, ...]) -> bool:
+        """Whether any of `words` is in `lower`; all of them must be registered with `hints`."""
+        return not self.hints.isdisjoint(words)
 
     @once
     def flat(self) -> str:
