@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "ask": "Answer one prompt and say who answered.",
     "explain": "Show what would happen to a prompt, and why. Nothing is called.",
-    "policy": "Check, test and describe policies.",
+    "policy": "Check, test, compare and simulate policies.",
     "drill": "Rehearse outages against a policy, and see every fallback happen.",
     "models": "List, fetch, verify and remove local models.",
     "privacy": "Show what a text holds that is private.",

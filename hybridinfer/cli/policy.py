@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..policy.report import FileReport
     from ..policy.source import Source
 
-app = App(name="policy", help="Check, test and describe policies.", help_format="plaintext")
+app = App(name="policy", help="Check, test, compare and simulate policies. Nothing here calls a target.")
 
 Files = Annotated[tuple[Path, ...], Parameter(negative="")]
 
