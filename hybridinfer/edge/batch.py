@@ -81,6 +81,11 @@ class Batch:
         """Whether there is anything to do."""
         return bool(self._rows) or len(self.waiting) > 0
 
+    @property
+    def writing(self) -> int:
+        """Rows whose prompt was run: each gets a token in every round."""
+        return self._writing
+
     def add(self, task: Task) -> None:
         """Prepare `task` and let it wait, or refuse it at once where it cannot be served, or not in time."""
         if task.cancel.requested:
