@@ -136,6 +136,15 @@ def list_(*, json: Flag = False) -> int:
     return 0
 
 
+@app.command
+def schema() -> int:
+    """Print the JSON Schema of scenarios, for editors."""
+    from ..drill.schema import FILE
+
+    print(FILE.read_text(encoding="utf-8"), end="")
+    return 0
+
+
 def _named(scenarios: tuple[str, ...]) -> list[str]:
     from ..drill.scenario import shipped_drills
 

@@ -13,6 +13,10 @@ from ..policy.scalars import Duration, Whole, fault, one_or_more
 from .scalars import Share
 
 if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
+
     from ..policy.model import TargetBlock
 
 FaultName = Literal[
@@ -105,6 +109,18 @@ class FaultBlock(Block):
         if ("fault" in self.model_fields_set) == bool(self.script):
             raise fault("either a fault or a script", "such as 'fault: down', or 'script: [down, ok, status_503]'")
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The three forms that people write."""
+        shape = handler.resolve_ref_schema(handler(core_schema))
+        word = shape["properties"]["fault"]
+        word = {key: word[key] for key in ("enum", "type") if key in word}
+        shape["properties"]["fault"].pop("default", None)
+        block = dict(shape)
+        shape.clear()
+        shape |= {"anyOf": [word, {"type": "array", "items": word, "minItems": 1}, block]}
+        return shape
 
     @property
     def words(self) -> frozenset[str]:

@@ -10,6 +10,7 @@ import inspect
 import json
 from itertools import chain, pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from . import model, money, names, rung, shares
@@ -21,7 +22,7 @@ def schema() -> dict[str, Any]:
     """The schema as a tree: blocks under `definitions`, descriptions from the docstrings of `model`."""
     tree = model.Policy.model_json_schema()
     definitions: dict[str, Any] = tree.pop("$defs")
-    docs = _attribute_docs()
+    docs = attribute_docs(model, money, rung, shares)
     for name, block in (*definitions.items(), ("Policy", tree)):
         block.pop("title", None)
         for key, field in block.get("properties", {}).items():
@@ -36,7 +37,7 @@ def schema() -> dict[str, Any]:
         name: {"$ref": "#/definitions/SignalBlock"} for name in names.SIGNAL_KINDS
     }
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "hybridinfer policy"}
-    plain: dict[str, Any] = _draft_07({**head, **tree, "definitions": definitions})
+    plain: dict[str, Any] = draft_07({**head, **tree, "definitions": definitions})
     return plain
 
 
@@ -45,13 +46,13 @@ def text() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _draft_07(node: Any) -> Any:
+def draft_07(node: Any) -> Any:
     """References into `definitions`; in draft-07 a `$ref` hides its neighbours, so it is wrapped."""
     if isinstance(node, list):
-        return [_draft_07(item) for item in node]
+        return [draft_07(item) for item in node]
     if not isinstance(node, dict):
         return node
-    tree = {key: _draft_07(value) for key, value in node.items() if not _noise(key, value)}
+    tree = {key: draft_07(value) for key, value in node.items() if not _noise(key, value)}
     reference = tree.get("$ref")
     if isinstance(reference, str):
         tree["$ref"] = reference.replace("#/$defs/", "#/definitions/")
@@ -75,10 +76,10 @@ def _noise(key: str, value: Any) -> bool:
     return key == "title" and isinstance(value, str) and value != "hybridinfer policy"
 
 
-def _attribute_docs() -> dict[tuple[str, str], str]:
-    """The text under each attribute of the blocks."""
+def attribute_docs(*modules: ModuleType) -> dict[tuple[str, str], str]:
+    """The text under each attribute of the blocks of these modules, by block and attribute."""
     docs = {}
-    nodes = chain.from_iterable(ast.parse(inspect.getsource(module)).body for module in (model, money, rung, shares))
+    nodes = chain.from_iterable(ast.parse(inspect.getsource(module)).body for module in modules)
     blocks = [node for node in nodes if isinstance(node, ast.ClassDef)]
     for block in blocks:
         for field, doc in pairwise(block.body):

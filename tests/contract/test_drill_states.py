@@ -73,6 +73,13 @@ async def ask(tree, cache):
     return [str(attempt.code) for attempt in receipt.attempts], receipt.target
 
 
+async def drained(router):
+    """A stream, read to its end."""
+    async with router.stream("hello") as stream:
+        async for _ in stream:
+            pass
+
+
 def _missing(path, _):
     return path.with_name("nobody.gguf"), {}
 
@@ -141,9 +148,7 @@ async def test_a_model_that_stops_in_the_middle(model, monkeypatch):
     environ = {"HYBRIDINFER_CACHE": str(model[1])}
     async with AsyncRouter(policy(model[0], stall="50ms"), environ=environ) as router:
         with pytest.raises(StreamInterrupted) as interrupted:
-            async with router.stream("hello") as stream:
-                async for _ in stream:
-                    pass
+            await drained(router)
         gate.set()
     codes = [str(attempt.code) for attempt in interrupted.value.receipt.attempts]
     assert codes == simulated("local", "stall", policy(stall="50ms"))[0] == ["stalled"]

@@ -115,7 +115,9 @@ def test_a_boundary_on_needs_is_not_counted_against_requests_without_needs():
 
 def test_every_request_has_its_moment_before_and_after():
     """The same requests in the same order, by which plots are drawn."""
-    result = replay(policy(use=("local",)), [record(100), record(160, attempt("cloud", Code.TIMEOUT, 8.0), target=None)])
+    result = replay(
+        policy(use=("local",)), [record(100), record(160, attempt("cloud", Code.TIMEOUT, 8.0), target=None)]
+    )
     assert [one.at for one in result.moments_before] == [one.at for one in result.moments_after] == [0, 54]
     assert [one.zone for one in result.moments_before] == ["cloud", None]
     assert [one.zone for one in result.moments_after] == ["device", "device"]
