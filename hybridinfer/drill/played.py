@@ -129,7 +129,7 @@ def _timeline(step: Step, random: Random) -> _Timeline:
             first, last = step.first * factor, max(step.first, step.seconds) * factor
             texts = split(step.text, step.pieces)
             gap = (last - first) / max(len(texts) - 1, 1)
-            pieces = [(first + gap * i, text) for i, text in enumerate(texts)]
+            pieces = [(min(first + gap * i, last), text) for i, text in enumerate(texts)]  # rounding drops no piece
             finish = (
                 None
                 if step.finish is None
