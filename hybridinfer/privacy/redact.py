@@ -150,7 +150,10 @@ def _canonical(kind: str, value: str) -> str:
     """One key for all spellings of one entity: signs and case do not count; in secrets everything counts."""
     if kind in _EXACT:
         return value
-    return "".join(_KEPT_SIGNS.findall(value)).casefold() or value
+    plain = "".join(_KEPT_SIGNS.findall(value)).casefold()
+    if kind == "phone":
+        plain = plain.removeprefix("00")  # 0041 44 ... is +41 44 ...
+    return plain or value
 
 
 _EXACT = frozenset({"credential", "password", "private_key", "connection_string", "own_term", "own_pattern"})

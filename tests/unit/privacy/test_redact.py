@@ -148,3 +148,10 @@ def test_many_surface_forms_have_letters_of_their_own() -> None:
     assert len(set(hidden)) == len(forms)
     assert all("PAYMENT_CARD_1" in text for text in hidden)
     assert [vault.restore(text) for text in hidden] == texts
+
+
+def test_both_ways_to_dial_abroad_are_one_entity() -> None:
+    """`00` and `+` before the country's code."""
+    text = "+41 44 668 18 00 or 0041446681800"
+    masked = Vault(nonce="abcd").mask(text, scan(text))
+    assert masked == "[PHONE_1_abcd] or [PHONE_1b_abcd]"
