@@ -19,7 +19,7 @@ from ..policy.load import in_order, read_text, shipped_folder, validated
 from ..policy.scalars import OR_ONE, Duration, Name, Number, Usd, Whole, fault, one_or_more
 from ..policy.source import Source, read
 from ..policy.words import did_you_mean
-from ..receipt import Zone
+from ..receipt import OnInterrupt, Zone
 from .failing import EVERYTHING, LEDGER, OF_THE_LEDGER, OF_THE_POLICY, POLICY, FaultBlock, hit, impossible
 from .scalars import Moment, Share
 
@@ -81,6 +81,8 @@ class LoadBlock(Block):
     stream: Share = 0.0
     """Of the requests that are read piece by piece."""
     max_tokens: Annotated[Whole, Field(gt=0)] = 256
+    on_interrupt: OnInterrupt | None = None
+    """What a stream that dies midway does; None: as the policy says."""
     requests: tuple[AskBlock, ...] = Field(min_length=1)
 
 

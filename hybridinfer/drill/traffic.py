@@ -52,6 +52,8 @@ def visits(scenario: Scenario, seed: int = 0) -> Iterator[Visit]:
 def options(scenario: Scenario, ask: AskBlock, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
     """How the router is asked: its options beside the messages. `tags` go beside the scenario's own."""
     needs: dict[str, Any] = {}
+    if scenario.load.on_interrupt is not None:
+        needs["on_interrupt"] = scenario.load.on_interrupt
     if "json" in ask.needs:
         needs["response_format"] = {"type": "json_object"}
     if "tools" in ask.needs:
