@@ -171,3 +171,42 @@ def test_closing_an_idle_engine_is_quiet(loaded: Loaded) -> None:
     assert engine.dead
     with pytest.raises(GenerationFailed, match="closed"):
         engine.submit(Caller().task)
+
+
+@pytest.mark.parametrize("fault", [ModelError("onnxruntime failed: X"), ZeroDivisionError("private")])
+def test_a_runtime_that_fails_ends_everybody_and_the_engine(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: Exception
+) -> None:
+    """Nobody is left waiting; the next request gets a new engine."""
+    engine = Engine(lambda: loaded, name="tiny", rows=2)
+    monkeypatch.setattr("hybridinfer.edge.slots.Slots.step", lambda *_: (_ for _ in ()).throw(fault))
+    callers = [Caller() for _ in range(4)]
+    for caller in callers:
+        engine.submit(caller.task)
+    results = [caller.result() for caller in callers]
+    engine.close(WAIT)
+    assert all(isinstance(result, ModelError) for result in results)
+    assert "private" not in str(results[0])
+    assert engine.dead
+
+
+def test_many_threads_are_answered_alike(loaded: Loaded) -> None:
+    """Callers on threads of their own, some of whom go away: who stays gets the same answer."""
+    engine = Engine(lambda: loaded, name="tiny", waiting=64)
+    callers = [Caller(max_tokens=12) for _ in range(24)]
+
+    def use(number: int) -> None:
+        engine.submit(callers[number].task)
+        if number % 3 == 0:
+            callers[number].task.cancel()
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    results = [callers[number].result() for number in range(24) if number % 3]
+    engine.close(WAIT)
+    assert len(set(results)) == 1
+    assert isinstance(results[0], Done)
+    assert not engine._open
