@@ -103,7 +103,7 @@ class Seats:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.leave()  # the seat was handed over at the very moment of leaving
-            else:
+            elif turn in self._waiting:  # `leave` may have thrown it away already
                 self._waiting.remove(turn)
             raise
 

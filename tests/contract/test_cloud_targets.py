@@ -19,7 +19,7 @@ from hybridinfer.policy.model import TargetBlock
 from hybridinfer.receipt import Code
 from hybridinfer.targets import http
 from hybridinfer.targets.anthropic import AnthropicTarget
-from hybridinfer.targets.base import Finish, TargetContext, TargetFailed
+from hybridinfer.targets.base import Finish, Progress, TargetContext, TargetFailed
 from hybridinfer.targets.openai import OpenAITarget
 from hybridinfer.types import (
     File,
@@ -385,6 +385,50 @@ async def test_the_callers_headers_are_sent(make, emulator, kind):
 
 
 @BOTH
+async def test_the_routers_idempotency_key_is_sent_where_one_is_taken(make, emulator, kind):
+    """The caller's own wins; Anthropic's API has none."""
+    target = make(kind)
+    await _answer(target, _ask(idempotency_key="ours"), stream=False)
+    await _answer(target, _ask(idempotency_key="ours", extra_headers={"idempotency-key": "theirs"}), stream=False)
+    assert target.info.idempotent == (kind == "openai")
+    if kind == "openai":
+        keys = [request.headers["idempotency-key"] for request in emulator.requests]
+        assert keys == ["ours", "theirs"]
+
+
+BEGUN = (*_ask().messages, Message(role="assistant", parts=(Text(text="17 * 3 is"),)))
+
+
+async def test_a_server_that_continues_is_told_that_the_answer_has_begun(make, emulator):
+    """In vLLM's words, and only where the policy says that it can, and only then."""
+    begun = Request(messages=BEGUN)
+    can, cannot = make("openai", continues=True), make("openai")
+    assert (can.info.continues, cannot.info.continues) == (True, False)
+    for target, request in ((can, begun), (can, _ask()), (cannot, begun)):
+        await _answer(target, request, stream=False)
+    asked = [
+        (body.get("continue_final_message"), body.get("add_generation_prompt"))
+        for body in map(_body, emulator.requests)
+    ]
+    assert asked == [(True, False), (None, None), (None, None)]
+    assert emulator.requests[0].body["messages"][-1] == {"role": "assistant", "content": "17 * 3 is"}
+
+
+def _body(request):
+    return request.body
+
+
+@BOTH
+@STREAMS
+async def test_nothing_to_add_is_an_answer_where_it_had_begun(make, emulator, kind, stream):
+    """Otherwise it is empty."""
+    emulator.outage("*", faults.Empty())
+    text, _, finish = await _answer(make(kind, continues=True), Request(messages=BEGUN), stream=stream)
+    assert (text, finish.finish_reason) == ("", "stop")
+    assert (await _fail(make(kind), stream=stream)).code is Code.EMPTY
+
+
+@BOTH
 @pytest.mark.parametrize("name", ["Authorization", "X-Api-Key", "Host"])
 async def test_the_callers_headers_may_not_name_the_key(make, emulator, kind, name):
     """A key for one vendor would travel to every target that is tried."""
@@ -614,6 +658,34 @@ async def test_a_connection_that_stays_open_after_the_end_is_not_waited_for(make
     played.append(httpx2.Response(200, stream=stream, headers={"content-type": "text/event-stream"}))
     assert (await _answer(make(kind), _ask(), stream=True))[0] == "hi"
     assert stream.closed
+
+
+THINKING = {
+    "openai": (
+        b": keep-alive\n\n",
+        b'data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}\n\n',
+        b'data: {"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]}\n\n',
+        b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
+    ),
+    "anthropic": (
+        b'event: ping\ndata: {"type": "ping"}\n\n',
+        b'data: {"type": "message_start", "message": {"model": "m", "usage": {}}}\n\n',
+        b'data: {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}}\n\n',
+        (
+            b'data: {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": "hi"}}\n\n'
+            b'data: {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}\n\ndata: {"type": "message_stop"}\n\n'
+        ),
+    ),
+}
+
+
+@BOTH
+async def test_a_model_that_thinks_shows_progress(make, played, kind):
+    """Pings, comments and thoughts carry nothing to show; they are no silence."""
+    headers = {"content-type": "text/event-stream"}
+    played.append(httpx2.Response(200, stream=_Pieces(*THINKING[kind]), headers=headers))
+    events = [event async for event in make(kind).stream(_ask(), stream=True)]
+    assert [type(event) for event in events] == [Progress, Progress, Progress, TextDelta, Finish]
 
 
 class _Pieces(httpx2.AsyncByteStream):

@@ -14,6 +14,7 @@ from hybridinfer.budget.ledger import MemoryLedger
 from hybridinfer.budget.requests import read
 from hybridinfer.policy.load import load
 from hybridinfer.receipt import Code
+from hybridinfer.resilience import retry
 from hybridinfer.resilience.breaker import State
 from hybridinfer.targets.base import TargetFailed
 from hybridinfer.testing import FakeTarget, Hang, Outage, Reply
@@ -70,6 +71,22 @@ class TestMaking:
         """The lock judges a target by the name it bears."""
         with pytest.raises(ConfigurationError, match="'cloud' calls itself 'local'"):
             AsyncRouter(POLICY, targets={"cloud": FakeTarget("local")})
+
+    async def test_all_routers_of_a_process_share_their_retries(self):
+        """A storm knows no routers; a budget of one's own is for tests."""
+        down = FakeTarget("cloud", script=(Outage(Code.UNAVAILABLE),))
+
+        async def tries(**options):
+            before = len(down.requests)
+            twice = POLICY | {"resilience": {"retry": {"attempts": 2, "backoff": "1ms"}}}
+            async with AsyncRouter(twice, targets=fakes() | {"cloud": down}, **options) as router:
+                await router.complete("hello")
+            return len(down.requests) - before
+
+        while retry.PROCESS.spend():
+            pass
+        assert await tries() == 1
+        assert await tries(retry_budget=retry.RetryBudget()) == 2
 
     async def test_the_environment_names_the_policy(self, tmp_path: Path):
         """HYBRIDINFER_POLICY, and an error when it names nothing."""

@@ -73,6 +73,19 @@ async def test_leaving_the_queue_takes_nobody_s_place() -> None:
     assert seats._free == 1
 
 
+async def test_a_place_that_becomes_free_while_somebody_leaves_the_queue_is_free() -> None:
+    """Whoever left is thrown out of the queue first and wakes later: still cancelled, and nothing is lost."""
+    seats = Seats(1, 1)
+    await seats.take()
+    waiting = asyncio.create_task(seats.take())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    seats.leave()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await seats.take()
+
+
 async def test_a_place_given_at_the_moment_of_leaving_is_passed_on() -> None:
     """Cancelled after its turn came but before it ran: the place is not lost."""
     seats = Seats(1, 1)

@@ -135,3 +135,24 @@ class TestBudget:
         for thread in threads:
             thread.join()
         assert sum(taken) == 100
+
+    def test_a_quiet_process_gets_its_reserve_back(self):
+        """A tenth of a retry a second, and never more than the reserve."""
+        now = 0.0
+        budget = RetryBudget(reserve=2, clock=lambda: now)
+        assert [budget.spend() for _ in range(3)] == [True, True, False]
+        now = 9.0
+        assert not budget.spend()
+        now = 10.5
+        assert budget.spend()
+        now = 1000.0
+        assert [budget.spend() for _ in range(3)] == [True, True, False]
+
+    def test_savings_above_the_reserve_stay(self):
+        """The trickle only fills up."""
+        now = 0.0
+        budget = RetryBudget(share=1, reserve=1, clock=lambda: now)
+        budget.deposit()
+        budget.deposit()
+        now = 100.0
+        assert [budget.spend() for _ in range(4)] == [True, True, True, False]

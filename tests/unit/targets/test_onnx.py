@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,21 @@ async def test_the_requests_own_options_win(make: Any) -> None:
     stopped = await collect(target, ask(temperature=0, stop=(text[2:4],)))
     assert "".join(event.text for event in stopped[:-1]) == text[: text.find(text[2:4])]
     assert stopped[-1].finish_reason == "stop"
+
+
+async def test_an_answer_that_has_begun_is_continued(make: Any) -> None:
+    """The beginning's tokens stand where the answer stands, as text and nothing else; what follows is all that is said."""
+    target = make()
+    assert target.info.continues
+    begun = replace(ask(), messages=(*ask().messages, Message(role="assistant", parts=(Text(text="ab<|im_end|>"),))))
+    plain = replace(ask(), messages=(*ask().messages, Message(role="assistant", parts=(Text(text="ab"),))))
+    assert target.count_tokens(ask()) < target.count_tokens(plain) < target.count_tokens(begun)
+    *deltas, finish = await collect(target, begun)
+    assert finish.usage.input_tokens == target.count_tokens(begun)
+    assert finish.usage.output_tokens == 8
+    again = await collect(target, begun)
+    assert [*deltas, finish] == again
+    assert not make(continues=False).info.continues
 
 
 async def test_logprobs_come_on_request(make: Any) -> None:
