@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .commands import Answer
+from .form import fault, is_json
 from .receipt import Code
 from .targets.base import Finish, Progress, TargetEvent
 from .types import TextDelta, TokenLogprob, ToolCall
 
 if TYPE_CHECKING:
-    from .types import Request, ResponseFormat
+    from .types import Request
 
 
 class Assembly:
@@ -56,6 +54,7 @@ class Assembly:
             model=finish.model if finish else "",
             logprobs=tuple(self._logprobs) or None,
             confidence=finish.confidence if finish else None,
+            ran_on=finish.ran_on if finish else "",
         )
 
 
@@ -71,54 +70,11 @@ def code_of(assembly: Assembly, request: Request, *, begun: bool = False) -> tup
     if answer.finish_reason == "length":
         return Code.TRUNCATED, "max_tokens reached"
     for call in answer.tool_calls:
-        if not _is_json(call.arguments or "{}"):
+        if not is_json(call.arguments or "{}"):
             return Code.INVALID_OUTPUT, "a tool call's arguments are not JSON"
     wanted = request.response_format
     if wanted is not None and wanted.type != "text" and not answer.tool_calls:
-        fault = _fault(answer.text, wanted)
-        if fault:
-            return Code.INVALID_OUTPUT, fault
+        because = fault(answer.text, wanted)
+        if because:
+            return Code.INVALID_OUTPUT, because
     return Code.OK, ""
-
-
-def _fault(text: str, wanted: ResponseFormat) -> str:
-    """Why `text` has not the form that was demanded, without quoting it; empty when it has."""
-    if wanted.type == "choice":
-        return "" if text.strip() in wanted.choices else "none of the choices"
-    if wanted.type == "regex":
-        return "" if re.fullmatch(wanted.pattern, text) else "does not match the pattern"
-    return _json_fault(text, wanted.schema)
-
-
-def _json_fault(text: str, schema: Mapping[str, Any] | None) -> str:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return "not JSON"
-    if schema is None:
-        return "" if isinstance(value, dict) else "JSON, but not an object"
-    return _breach(value, schema)
-
-
-def _breach(value: Any, schema: Mapping[str, Any]) -> str:
-    """Which part of the schema `value` breaks; named by its place in the schema, since keys of answers are content."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import validator_for
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-
-    # An empty registry: a remote $ref is never fetched.
-    validator = validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
-    try:
-        broken = next(validator.iter_errors(value), None)
-    except Unresolvable:
-        return "the schema refers to something outside itself"
-    return "" if broken is None else f"breaks the schema at {'/'.join(map(str, broken.absolute_schema_path))}"
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True

@@ -171,6 +171,8 @@ def _regex(name: str, value: object) -> ResponseFormat:
         re.compile(pattern)
     except re.error as error:
         raise ValueError(f"{name}: not a regular expression ({error.msg})") from None
+    except (RecursionError, OverflowError):
+        raise ValueError(f"{name}: nested too deep, or with a repeat that is too large") from None
     return ResponseFormat(type="regex", pattern=pattern)
 
 
@@ -183,6 +185,8 @@ def _check_schema(schema: Mapping[str, Any]) -> None:
     except SchemaError as error:
         where = "/".join(map(str, error.absolute_path)) or "its top"
         raise ValueError(f"response_format: not a JSON Schema; look at {where}") from None
+    except RecursionError:
+        raise ValueError("response_format: the JSON Schema is nested too deep") from None
 
 
 _OPTIONS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {

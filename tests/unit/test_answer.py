@@ -85,7 +85,7 @@ def test_what_an_answer_counts_as(events, finish, code):
         ("hello", None, "not JSON"),
         ("[" * 100_000, None, "not JSON"),
         ('{"a": 1}', SCHEMA, ""),
-        ('{"a": "secret words"}', SCHEMA, "breaks the schema at properties/a/type"),
+        ('{"a": "secret words"}', SCHEMA, "breaks the schema at properties/*/type"),
         ("{}", SCHEMA, "breaks the schema at required"),
         ("hello", SCHEMA, "not JSON"),
         ("{}", {"$ref": "https://example.com/schema"}, "the schema refers to something outside itself"),
