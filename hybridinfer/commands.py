@@ -178,6 +178,8 @@ class Answer:
     logprobs: tuple[TokenLogprob, ...] | None = None
     confidence: float | None = None
     """How likely it is right, 0..1; None: nobody can say."""
+    ran_on: str = ""
+    """What computed it, where the target knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

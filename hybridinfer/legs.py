@@ -214,6 +214,7 @@ class Legs:
             estimated=usage.estimated,
             status=outcome.status,
             confidence=outcome.answer.confidence,
+            ran_on=outcome.answer.ran_on,
         )
         self.attempts.append(attempt)
         return outcome

@@ -110,6 +110,8 @@ class Attempt:
     status: int | None = None
     confidence: float | None = None
     """How sure the answer was, 0..1: calibrated, or the share of samples that agree; None: nobody can say."""
+    ran_on: str = ""
+    """What computed it, where the target knows: cpu, cuda and so on for a model in this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ModelNotFound
 
@@ -50,6 +50,12 @@ class WheelSource:
 
 
 Source = HubSource | WheelSource
+Form = Literal["gguf", "bundle", "sealed"]
+"""A GGUF file, which is converted before it runs; a folder that `models quantize` made; one file that `models encrypt`
+made. The latter two run as they are."""
+_FORMS: dict[str, Form] = {".bundle": "bundle", ".sealed": "sealed"}
+AUTO = "auto"
+"""As a policy's `model`: the largest of the catalogue that is here and fits the free memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +78,17 @@ class Model:
     sources: tuple[Source, ...] = ()
     path: Path | None = None
 
+    @property
+    def form(self) -> Form:
+        """By the ending of its path."""
+        return _FORMS.get(self.path.suffix, "gguf") if self.path is not None else "gguf"
+
 
 def find(spec: str, *, sha256: str | None = None) -> Model:
-    """The model that `spec` names: a catalogue id, `hf://org/repo/file.gguf@sha256`, or a path to a GGUF file.
+    """The model that `spec` names: a catalogue id, `hf://org/repo/file.gguf@sha256`, or a path.
 
-    `sha256` pins a file given by its path. No file but the catalogue is read. Raises `ModelNotFound`.
+    A path ends with .gguf, .bundle or .sealed; `sha256` pins the file there, of a bundle its manifest. No file but
+    the catalogue is read. Raises `ModelNotFound`.
     """
     if spec in (known := catalogue()):
         return known[spec]
@@ -85,11 +97,15 @@ def find(spec: str, *, sha256: str | None = None) -> Model:
         return Model(id=spec, file=Path(match["file"]).name, sha256=match["sha256"], sources=(source,))
     if spec.startswith("hf://"):
         raise ModelNotFound(f"{spec} is not complete; write hf://org/repo/file.gguf@sha256")
-    if spec.endswith(".gguf"):
+    if spec.endswith((".gguf", *_FORMS)):
         path = Path(spec).expanduser()
         return Model(id=spec, title=path.name, file=path.name, sha256=sha256, path=path)
     near = difflib.get_close_matches(spec, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}, or a path to a .gguf file"
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"known are {', '.join(known)}, or a path to a .gguf, .bundle or .sealed"
+    )
     raise ModelNotFound(f"no model is called {spec!r}; {hint}")
 
 

@@ -23,11 +23,14 @@ from .progress import Progress, silent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .precision import Precision
     from .progress import Report
 
 VERSION = 1
 """Raised whenever the graph changes: older conversions are then ignored, and removed with their model."""
-_GRAPH, _WEIGHTS, _MANIFEST = "model.onnx", "weights.bin", "manifest.json"
+GRAPH, WEIGHTS, HEADER = "model.onnx", "weights.bin", "header.gguf"
+"""The parts of a model that runs. The header is the GGUF file without its weights; a bundle has one of its own."""
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,12 @@ class Conversion:
     @property
     def graph(self) -> Path:
         """The ONNX file that a session opens."""
-        return self.directory / _GRAPH
+        return self.directory / GRAPH
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.directory.name
 
     @property
     def exists(self) -> bool:
@@ -58,15 +66,19 @@ class Conversion:
 
     def check_graph(self) -> None:
         """Compare the small graph file with the manifest. Raises `ModelCorrupt`."""
-        self._check(_GRAPH)
+        self._check(GRAPH)
 
     def check_weights(self) -> None:
         """Compare the weights with the manifest, on all cores. Raises `ModelCorrupt`."""
-        self._check(_WEIGHTS)
+        self._check(WEIGHTS)
+
+    def check_header(self) -> None:
+        """Compare the header of a bundle with the manifest. Raises `ModelCorrupt`."""
+        self._check(HEADER)
 
     def _check(self, name: str) -> None:
         try:
-            wanted = json.loads((self.directory / _MANIFEST).read_text("utf-8"))[name]
+            wanted = json.loads((self.directory / MANIFEST).read_text("utf-8"))[name]
             intact = list(checksum.pieces(self.directory / name)) == wanted
         except (OSError, ValueError, KeyError, TypeError):
             intact = False
@@ -80,8 +92,8 @@ class Conversion:
         """Delete it."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def make(self, source: Path, report: Report = silent) -> None:
-        """Convert `source` into this place unless it is already there.
+    def make(self, source: Path, report: Report = silent, *, precision: Precision | None = None) -> None:
+        """Convert `source` into this place unless it is already there; with a `precision`, as a bundle of its own.
 
         Other processes wait for the first one. A crash leaves nothing but a temporary directory that the next
         conversion sweeps away. Raises `ModelError` for unsupported files and `OSError` for a full disk.
@@ -95,26 +107,28 @@ class Conversion:
                 shutil.rmtree(leftover, ignore_errors=True)
             work = Path(tempfile.mkdtemp(prefix=f".{self.directory.name}-", dir=self.directory.parent))
             try:
-                _write(source, work, report)
+                _write(source, work, report, precision)
                 work.rename(self.directory)
             except BaseException:  # also an interrupt: never leave half a model behind
                 shutil.rmtree(work, ignore_errors=True)
                 raise
 
 
-def _write(source: Path, work: Path, report: Report) -> None:
+def _write(source: Path, work: Path, report: Report, precision: Precision | None) -> None:
     from .graph import build
 
     def tick(done: int, total: int) -> None:
         report(Progress(stage="convert", done=done, total=total))
 
-    with GgufFile(source) as gguf, (work / _WEIGHTS).open("wb") as weights:
-        model = build(gguf, weights, _WEIGHTS, tick)
+    with GgufFile(source) as gguf, (work / WEIGHTS).open("wb") as weights:
+        model = build(gguf, weights, WEIGHTS, tick, precision)
         weights.flush()
         os.fsync(weights.fileno())
-    (work / _GRAPH).write_bytes(model.SerializeToString())
-    manifest: dict[str, Any] = {name: checksum.pieces(work / name) for name in (_GRAPH, _WEIGHTS)}
-    (work / _MANIFEST).write_text(json.dumps(manifest), "utf-8")
+        if precision is not None:
+            (work / HEADER).write_bytes(gguf.header)
+    (work / GRAPH).write_bytes(model.SerializeToString())
+    manifest: dict[str, Any] = {file.name: checksum.pieces(file) for file in sorted(work.iterdir())}
+    (work / MANIFEST).write_text(json.dumps(manifest), "utf-8")
     work.chmod(0o755)
 
 

@@ -86,6 +86,8 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._name = name
         self.dead = False
+        self.provider = ""
+        """What computes, once the model is loaded; see `providers`."""
 
     def submit(self, task: Task) -> None:
         """Queue `task`. Raises `GenerationFailed(SATURATED)` where too many wait already."""
@@ -121,6 +123,7 @@ class Engine:
             _logger.exception("loading %s failed", self._name)
             self._end(ModelError(f"{self._name} could not be loaded ({type(error).__name__})"))
         else:
+            self.provider = loaded.session.provider
             self._end(self._serve(loaded))
 
     def _serve(self, loaded: Loaded) -> Exception:

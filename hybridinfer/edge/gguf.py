@@ -47,18 +47,17 @@ class GgufFile:
     never leaves the map.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, data: bytes | None = None) -> None:
+        """Open `path`; or read `data`, which came from there and may hold the header only."""
         self.path = path
-        with path.open("rb") as file:
-            try:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except ValueError:
-                raise ModelError(f"{path.name} is empty; fetch it again") from None
+        self._map = _mapped(path) if data is None else data
+        header = _Header(self._map)
         try:
-            self.metadata, self.tensors = _Header(self._map).read()
+            self.metadata, self.tensors = header.read()
         except (struct.error, IndexError, KeyError, ValueError, MemoryError) as error:
-            self._map.close()
+            self.close()
             raise ModelError(f"{path.name} is not a readable GGUF file ({error}); fetch it again") from error
+        self._end = header.end
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +67,13 @@ class GgufFile:
 
     def close(self) -> None:
         """Unmap the file. Metadata stays readable."""
-        self._map.close()
+        if isinstance(self._map, mmap.mmap):
+            self._map.close()
+
+    @property
+    def header(self) -> bytes:
+        """The bytes before the weights: metadata, vocabulary and chat template."""
+        return self._map[: self._end]
 
     @property
     def architecture(self) -> str:
@@ -104,12 +109,25 @@ class GgufFile:
             raise ModelError(f"{self.path.name}: the tensor {name} cannot be read ({error})") from error
 
 
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        try:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:
+            raise ModelError(f"{path.name} is empty; fetch it again") from None
+
+
 class _Header:
     """One pass over the part of the file before the weights."""
 
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, data: mmap.mmap | bytes) -> None:
         self._data = data
         self._at = 0
+
+    @property
+    def end(self) -> int:
+        """How far it was read."""
+        return self._at
 
     def read(self) -> tuple[Mapping[str, Any], Mapping[str, TensorInfo]]:
         if self._data[:4] != b"GGUF":

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .hyper import Hyper
+from .precision import Precision
 from .quantize import block_size, quantize
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .gguf import GgufFile
+    from .precision import Grain
 
     Tick = Callable[[int, int], None]
     """Told (done, total) in weights converted."""
@@ -34,12 +36,14 @@ _INLINE_BYTES = 1024
 _SCALE_BLOCKS = {"accuracy_level": 4}  # int8 dot products; any other level is 20 times slower
 
 
-def build(gguf: GgufFile, weights: BinaryIO, location: str, tick: Tick) -> onnx.ModelProto:
+def build(
+    gguf: GgufFile, weights: BinaryIO, location: str, tick: Tick, precision: Precision | None = None
+) -> onnx.ModelProto:
     """The graph of `gguf`; its large tensors are written to `weights`, which the graph knows as `location`.
 
     One tensor is held in memory at a time. Raises `ModelError` for models this engine would run wrongly.
     """
-    return _Decoder(gguf, _Tensors(weights, location), tick).build()
+    return _Decoder(gguf, _Tensors(weights, location), tick, precision or Precision()).build()
 
 
 class _Tensors:
@@ -75,7 +79,7 @@ class _Tensors:
 class _Decoder:
     """Builds node by node, in the order of the computation."""
 
-    def __init__(self, gguf: GgufFile, tensors: _Tensors, tick: Tick) -> None:
+    def __init__(self, gguf: GgufFile, tensors: _Tensors, tick: Tick, precision: Precision) -> None:
         self._gguf = gguf
         self._hyper = Hyper.of(gguf)
         self._tensors = tensors
@@ -84,7 +88,8 @@ class _Decoder:
         self._total = sum(_size(info.shape) for info in gguf.tensors.values())
         self._done = 0
         hyper = self._hyper
-        self._block = block_size([hyper.width, hyper.inner, hyper.heads * hyper.head_size])
+        self._precision = precision
+        self._columns = [hyper.width, hyper.inner, hyper.heads * hyper.head_size]
 
     def build(self) -> onnx.ModelProto:
         from onnx import helper
@@ -107,14 +112,14 @@ class _Decoder:
             stream, normed = self._layer(layer, stream, normed, rotary)
         rows = self._op("Gather", [normed, "logits_idx"], ["rows"], axis=1)
         head = "output.weight" if "output.weight" in self._gguf.tensors else "token_embd.weight"
-        self._project(rows, [head], "logits")
+        self._project(rows, [head], "logits", self._precision.head)
         inputs, outputs = self._signature()
         graph = helper.make_graph(self._nodes, "decoder", inputs, outputs, self._tensors.protos)
         opsets = [helper.make_opsetid("", 21), helper.make_opsetid(_MS, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="hybridinfer")
 
     def _layer(self, layer: int, stream: str, normed: str, rotary: list[str]) -> tuple[str, str]:
-        hyper, block = self._hyper, f"blk.{layer}."
+        hyper, block, precision = self._hyper, f"blk.{layer}.", self._precision
         queries = hyper.unpermute(hyper.heads) if hyper.permuted else None
         keys = hyper.unpermute(hyper.kv_heads) if hyper.permuted else None
         names = [f"{block}attn_{letter}" for letter in "qkv"]
@@ -122,6 +127,7 @@ class _Decoder:
             normed,
             [f"{name}.weight" for name in names],
             f"qkv.{layer}",
+            precision.attention,
             orders=(queries, keys, None),
             biases=[f"{name}.bias" for name in names] if f"{names[0]}.bias" in self._gguf.tensors else (),
         )
@@ -138,14 +144,14 @@ class _Decoder:
             rotary_interleaved=0,
             scale=hyper.head_size**-0.5,
         )
-        mixed = self._project(attended, [f"{block}attn_output.weight"], f"mixed.{layer}")
+        mixed = self._project(attended, [f"{block}attn_output.weight"], f"mixed.{layer}", precision.attention)
         middle, stream = self._add_and_norm(stream, mixed, f"{block}ffn_norm.weight", f"middle.{layer}")
-        gate = self._project(middle, [f"{block}ffn_gate.weight"], f"gate.{layer}")
-        up = self._project(middle, [f"{block}ffn_up.weight"], f"up.{layer}")
+        gate = self._project(middle, [f"{block}ffn_gate.weight"], f"gate.{layer}", precision.ffn)
+        up = self._project(middle, [f"{block}ffn_up.weight"], f"up.{layer}", precision.ffn)
         sigmoid = self._op("Sigmoid", [gate], [f"sigmoid.{layer}"])
         silu = self._op("Mul", [gate, sigmoid], [f"silu.{layer}"])
         inner = self._op("Mul", [silu, up], [f"inner.{layer}"])
-        down = self._project(inner, [f"{block}ffn_down.weight"], f"down.{layer}")
+        down = self._project(inner, [f"{block}ffn_down.weight"], f"down.{layer}", precision.ffn)
         last = layer + 1 == hyper.layers
         norm = "output_norm.weight" if last else f"blk.{layer + 1}.attn_norm.weight"
         normed, stream = self._add_and_norm(stream, down, norm, f"normed.{layer + 1}", keep_sum=not last)
@@ -153,7 +159,7 @@ class _Decoder:
 
     def _embedding(self) -> str:
         hyper = self._hyper
-        codes, scales = quantize(self._gguf.floats("token_embd.weight"), _EMBEDDING_BLOCK)
+        codes, scales, _ = quantize(self._gguf.floats("token_embd.weight"), _EMBEDDING_BLOCK)
         table = self._tensors.add("embedding.codes", codes.reshape(hyper.vocabulary, -1))
         self._count("token_embd.weight")
         return self._op(
@@ -172,6 +178,7 @@ class _Decoder:
         source: str,
         names: Sequence[str],
         out: str,
+        grain: Grain,
         *,
         orders: Sequence[NDArray[np.int64] | None] | None = None,
         biases: Sequence[str] = (),
@@ -181,23 +188,26 @@ class _Decoder:
 
         orders = orders or [None] * len(names)
         columns = self._gguf.tensors[names[0]].shape[-1] if names[0] in self._gguf.tensors else 0
+        block = grain.block or block_size(self._columns, grain.bits)
         parts = [
-            quantize(_ordered(self._gguf.floats(name), order), self._block)
+            quantize(_ordered(self._gguf.floats(name), order), block, grain.bits)
             for name, order in zip(names, orders, strict=True)
         ]
         codes = self._tensors.add(f"{out}.codes", np.concatenate([part.codes for part in parts]))
         scales = self._tensors.add(f"{out}.scales", np.concatenate([part.scales for part in parts]))
         inputs = [source, codes, scales]
+        if zeros := [part.zeros for part in parts if part.zeros is not None]:
+            inputs.append(self._tensors.add(f"{out}.zeros", np.concatenate(zeros).reshape(-1)))
         if biases:
             bias = np.concatenate(
                 [_ordered(self._gguf.floats(name), order) for name, order in zip(biases, orders, strict=True)]
             )
-            inputs += ["", "", self._tensors.add(f"{out}.bias", bias)]
+            inputs += [""] * (5 - len(inputs))
+            inputs.append(self._tensors.add(f"{out}.bias", bias))
         self._count(*names)
         rows = sum(part.codes.shape[0] for part in parts)
-        return self._op(
-            "MatMulNBits", inputs, [out], domain=_MS, K=columns, N=rows, bits=8, block_size=self._block, **_SCALE_BLOCKS
-        )
+        measures = {"K": columns, "N": rows, "bits": grain.bits, "block_size": block}
+        return self._op("MatMulNBits", inputs, [out], domain=_MS, **measures, **_SCALE_BLOCKS)
 
     def _add_and_norm(self, stream: str, change: str, norm: str, out: str, *, keep_sum: bool = True) -> tuple[str, str]:
         total = f"{out}.sum"

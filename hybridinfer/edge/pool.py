@@ -9,10 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import ModelError
+from ..errors import ConfigurationError, ModelError
 from .convert import Conversion
 from .engine import Engine, Loaded
+from .sealed import master_key
 from .session import Session
+from .setting import Setting
+from .unsealed import Unsealed
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ class _Key:
     process: int  # threads do not survive a fork: a child makes its own
     file: Path
     threads: int
+    setting: Setting
 
 
 class Pool:
@@ -50,13 +54,15 @@ class Pool:
         pull: bool,
         rows: int = 8,
         memory: int | None = None,
+        setting: Setting | None = None,
     ) -> Engine:
         """The engine of `model`; asking again is free, and whoever asks first says how large it is.
 
         Raises `ModelNotFound` where the model is not here and `pull` is false.
         """
         place = store.place(model) if pull else store.file(model)
-        key = _Key(os.getpid(), place.absolute(), threads)
+        setting = setting or Setting()
+        key = _Key(os.getpid(), place.absolute(), threads, setting)
         with self._lock:
             if not self._hooked:
                 atexit.register(self.close)  # a run that outlives the interpreter crashes it
@@ -64,7 +70,7 @@ class Pool:
             engine, owners = self._engines.get(key, (None, set[object]()))
             if engine is None or engine.dead:
                 engine = Engine(
-                    lambda: load(model, store, threads=threads, pull=pull),
+                    lambda: load(model, store, threads=threads, pull=pull, setting=setting),
                     name=model.id,
                     waiting=waiting,
                     rows=rows,
@@ -95,24 +101,42 @@ class Pool:
             engine.close(_EXIT_SECONDS)
 
 
-def load(model: Model, store: Store, *, threads: int, pull: bool) -> Loaded:
+def load(model: Model, store: Store, *, threads: int, pull: bool, setting: Setting | None = None) -> Loaded:
     """Verify `model` and load it, converting it where that was not done, fetching it only where `pull` allows.
 
-    Hashing and loading run side by side; nothing is used before its hash was right. Raises `ModelError`.
+    Hashing and loading run side by side; nothing is used before its hash was right. A signature is checked before
+    anything else. Raises `ModelError`.
     """
-    if pull and store.state(model) == "absent":
-        store.pull(model)
+    setting = setting or Setting()
+    try:
+        if pull and store.state(model) == "absent":
+            store.pull(model)
+        if setting.signature is not None:
+            setting.signature.check(store.file(model))
+        if model.form != "gguf":
+            return _loaded(_session(model, store, threads, setting), store.vocabulary(model))
+    except ConfigurationError as error:  # a key or an extra is missing: this model cannot be had, others may
+        raise ModelError(str(error)) from error
     conversion = Conversion.of(store.root, model.sha256) if model.sha256 else None
     if conversion is None or not conversion.exists:
         file, conversion = store.verified(model)
         conversion.make(file)
-        return _loaded(Session(conversion, threads=threads), Vocabulary.of(file))
+        return _loaded(Session(conversion, threads=threads, setting=setting), Vocabulary.of(file))
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="load") as executor:
         check = executor.submit(store.verified, model)
         vocabulary = executor.submit(Vocabulary.of, store.file(model))
-        session = Session(conversion, threads=threads)
+        session = Session(conversion, threads=threads, setting=setting)
         check.result()
         return _loaded(session, vocabulary.result())
+
+
+def _session(model: Model, store: Store, threads: int, setting: Setting) -> Session:
+    """Of a model that runs as it is."""
+    file, conversion = store.verified(model)
+    if model.form == "sealed":
+        return Session(Unsealed.read(file, master_key(store.environ)), threads=threads, setting=setting)
+    conversion.check_header()
+    return Session(conversion, threads=threads, setting=setting)
 
 
 def _loaded(session: Session, vocabulary: Vocabulary) -> Loaded:

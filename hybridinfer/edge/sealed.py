@@ -94,6 +94,11 @@ class Header:
             raise ValueError("a negative size")
         return cls(model=str(tree["model"]), salt=bytes.fromhex(tree["salt"]), parts=parts)
 
+    def until(self, name: str | None) -> tuple[Part, ...]:
+        """The parts from the first to the one called `name`; all of them where that is None or none is called so."""
+        names = [part.name for part in self.parts]
+        return self.parts[: names.index(name) + 1] if name in names else self.parts
+
 
 _WRONG_SHAPE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error)
 
@@ -108,15 +113,20 @@ class SealedFile:
         """What stands in the open. Raises `ModelError`."""
         return self._read_header()[0]
 
-    def open(self, key: bytes) -> dict[str, memoryview]:
-        """Every part, in memory. Raises `ModelCorrupt` where the key is another one, or a single byte differs."""
+    def open(self, key: bytes, *, only: str | None = None) -> dict[str, memoryview]:
+        """Every part, in memory; or `only` the parts up to the one of this name, the rest unread.
+
+        Raises `ModelCorrupt` where the key is another one, or a single byte of what is read differs.
+        """
         header, raw = self._read_header()
         aead, total = _aead(key, header.salt), sum(part.bytes for part in header.parts)
         chunks = max(1, -(-total // _CHUNK))
+        read = header.until(only)
+        needed = max(1, -(-sum(part.bytes for part in read) // _CHUNK))
         start = len(_MAGIC) + _LENGTH.size + len(raw)
         if self.path.stat().st_size != start + total + chunks * _TAG:  # before memory is taken for it
             raise self._corrupt()
-        plain = bytearray(total)
+        plain = bytearray(min(total, needed * _CHUNK))
         view = memoryview(plain)
 
         def unseal(number: int) -> None:
@@ -130,11 +140,11 @@ class SealedFile:
 
         try:
             with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="unseal") as pool:
-                list(pool.map(unseal, range(chunks)))
+                list(pool.map(unseal, range(needed)))
         except (InvalidTag, ValueError):
             raise self._corrupt() from None
         found, at = dict[str, memoryview](), 0
-        for part in header.parts:
+        for part in read:
             found[part.name] = view[at : at + part.bytes]
             at += part.bytes
         return found

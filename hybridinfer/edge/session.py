@@ -15,6 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
+from .convert import WEIGHTS
+from .providers import KNOWN, choose
+from .setting import Setting
+from .unsealed import Unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,16 +71,19 @@ class Stop:
 class Session:
     """A loaded model: weights, threads and shapes. One run at a time."""
 
-    def __init__(self, conversion: Conversion, *, threads: int) -> None:
+    def __init__(self, conversion: Conversion | Unsealed, *, threads: int, setting: Setting | None = None) -> None:
         """Load and verify at once: weights are hashed while the session is made, and not used before they passed.
 
         The graph, which the runtime parses, is verified first. Raises `ModelCorrupt` or `ModelError`.
         """
+        setting = setting or Setting()
+        self.provider = choose(setting.providers, runtime().get_available_providers())
+        """What computes, by our name."""
         conversion.check_graph()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify") as pool:
             verdict = pool.submit(conversion.check_weights)
             try:
-                self.onnx = _open(conversion, threads)
+                self.onnx, self.provider = _open(conversion, threads, self.provider, spinning=setting.spinning)
             finally:
                 verdict.result()  # speaks before any error that a damaged file may have caused above
         shapes = {value.name: value.shape for value in self.onnx.get_inputs()}
@@ -232,16 +239,30 @@ def runtime() -> ModuleType:
     return importlib.import_module("onnxruntime")
 
 
-def _open(conversion: Conversion, threads: int) -> onnxruntime.InferenceSession:
+def _open(
+    conversion: Conversion | Unsealed, threads: int, provider: str, *, spinning: bool
+) -> tuple[onnxruntime.InferenceSession, str]:
+    """The session, and what computes in it: the CPU where `provider` fails to start."""
     ort = runtime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its errors reach us as exceptions
-    try:
-        session: onnxruntime.InferenceSession = ort.InferenceSession(
-            os.fspath(conversion.graph), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # the runtime's errors share no base class but this
-        raise ModelError(f"onnxruntime cannot open {conversion.directory.name} ({type(error).__name__})") from error
-    return session
+    if not spinning:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    graph: str | bytes
+    if isinstance(conversion, Unsealed):
+        graph, weights = conversion.graph, conversion.weights
+        options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
+    else:
+        graph = os.fspath(conversion.graph)
+    for name in dict.fromkeys((provider, "cpu")):
+        try:
+            session = ort.InferenceSession(graph, options, providers=[KNOWN[name]])
+        except Exception as error:  # the runtime's errors share no base class but this
+            if name == "cpu":
+                raise ModelError(f"onnxruntime cannot open {conversion.name} ({type(error).__name__})") from error
+            _logger.warning("%s does not start (%s); the model runs on cpu", name, type(error).__name__)
+        else:
+            return session, name if KNOWN[name] in session.get_providers() else "cpu"
+    raise AssertionError("the cpu answers above")  # pragma: no cover

@@ -1,7 +1,7 @@
 """The models of this machine: where they lie, whether they are whole, how they come and go.
 
-Under the cache directory (HYBRIDINFER_CACHE, else the platform's user cache): `models/<sha256>.gguf` and
-`onnx/<sha256>-v<N>/`. Several processes may share it.
+Under the cache directory (HYBRIDINFER_CACHE, else the platform's user cache): `models/<sha256>.gguf`,
+`onnx/<sha256>-v<N>/` and `bundles/<name>.bundle/`. Several processes may share it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import ModelCorrupt, ModelNotFound
+from ..errors import ModelCorrupt, ModelError, ModelNotFound
 from . import checksum
 from .catalogue import catalogue
-from .convert import Conversion, locked
+from .convert import HEADER, MANIFEST, Conversion, locked
 from .fetch import fetch, verified
+from .gguf import GgufFile
 from .progress import Progress, silent
+from .sealed import master_key
+from .unsealed import Unsealed, read_header
+from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,38 +51,64 @@ class Store:
         return cls(root, merged)
 
     def place(self, model: Model) -> Path:
-        """Where the file of `model` lies, or would lie."""
-        return model.path or self.root / "models" / f"{model.sha256}.gguf"
+        """Where the file of `model` lies, or would lie; the folder of a bundle. One by a bare name lies in the cache."""
+        if model.path is None:
+            return self.root / "models" / f"{model.sha256}.gguf"
+        if model.form == "bundle" and model.path.name == str(model.path) and not model.path.is_dir():
+            return self.root / "bundles" / model.path
+        return model.path
 
     def state(self, model: Model) -> State:
         """What is here of `model`; says nothing about its health."""
         place = self.place(model)
-        if not place.is_file():
+        if not _here(model, place):
             return "absent"
+        if model.form != "gguf":
+            return "ready"
         if model.sha256 is None:  # the conversion is named by the hash, which is not worth reading a file for
             return "fetched"
         return "ready" if Conversion.of(self.root, model.sha256).exists else "fetched"
 
     def file(self, model: Model) -> Path:
-        """The file of `model`. Raises `ModelNotFound` where it is not on this machine."""
+        """The file of `model`, the folder of a bundle. Raises `ModelNotFound` where it is not on this machine."""
         place = self.place(model)
-        if place.is_file():
+        if _here(model, place):
             return place
         if model.path is not None:
-            raise ModelNotFound(f"there is no file {model.path.name}; give the path of a GGUF file")
+            what = {"gguf": "a GGUF file", "bundle": "a bundle", "sealed": "a sealed model"}[model.form]
+            raise ModelNotFound(f"there is no file {model.path.name}; give the path of {what}")
         raise ModelNotFound(f"{model.id} is not on this machine; run: hybridinfer models pull {model.id}")
 
     def verified(self, model: Model, report: Report = silent) -> tuple[Path, Conversion]:
-        """The file of `model`, checked against its hash, and the place of its conversion.
+        """The file of `model`, checked against its hash, and the place of its conversion, which a bundle is itself.
 
         Raises `ModelNotFound`, or `ModelCorrupt` where a single byte differs.
         """
         file = self.file(model)
-        if model.sha256 is not None and not verified(file, model, report):
-            raise ModelCorrupt(
-                f"the file of {model.id} is damaged and was not loaded; run: hybridinfer models pull {model.id}"
-            )
-        return file, Conversion.of(self.root, checksum.sha256(file))
+        pinned = file / MANIFEST if model.form == "bundle" else file
+        if model.sha256 is not None and not (pinned.is_file() and verified(pinned, model, report)):
+            hint = f"run: hybridinfer models pull {model.id}" if model.path is None else "its sha256 is another one"
+            raise ModelCorrupt(f"the file of {model.id} is damaged and was not loaded; {hint}")
+        return file, Conversion(file) if model.form == "bundle" else Conversion.of(self.root, checksum.sha256(file))
+
+    def runnable(self, model: Model, report: Report = silent) -> tuple[bytes, Conversion]:
+        """The GGUF header of `model` and its conversion, made where it was not. Raises `ModelError`."""
+        if model.form == "sealed":
+            raise ModelError(f"{model.id} is sealed already; give the model it was made of")
+        file, conversion = self.verified(model, report)
+        if model.form == "bundle":
+            conversion.check_header()
+            return (file / HEADER).read_bytes(), conversion
+        conversion.make(file, report)
+        with GgufFile(file) as gguf:
+            return gguf.header, conversion
+
+    def vocabulary(self, model: Model) -> Vocabulary:
+        """The vocabulary of `model`, read once per process. Raises `ModelError`, `ConfigurationError` or `OSError`."""
+        file = self.file(model)
+        if model.form == "sealed":
+            return Vocabulary.of(file, lambda: read_header(file, master_key(self.environ)))
+        return Vocabulary.of(file / HEADER if model.form == "bundle" else file)
 
     def pull(self, model: Model, *, report: Report = silent, from_file: Path | None = None) -> Path:
         """Have `model` here, whole and converted: fetch, verify and convert what is missing or damaged.
@@ -87,6 +117,9 @@ class Store:
         `from_file`) or `ModelError` (a model that this engine does not run).
         """
         place = self.place(model)
+        if model.form != "gguf":
+            self.verify(model, report)
+            return place
         if model.path is None:
             with locked(place):
                 if not place.is_file() or not verified(place, model, report):
@@ -102,20 +135,34 @@ class Store:
         return file
 
     def verify(self, model: Model, report: Report = silent) -> None:
-        """Read and check everything that is here of `model`. Raises `ModelNotFound` or `ModelCorrupt`."""
-        checksum.forget(self.file(model))
+        """Read and check everything that is here of `model`; a sealed one is opened, which takes its key.
+
+        Raises `ModelNotFound`, `ModelCorrupt` or `ConfigurationError`.
+        """
+        file = self.file(model)
+        checksum.forget(file / MANIFEST if model.form == "bundle" else file)
         _, conversion = self.verified(model, report)
-        if conversion.exists:
+        if model.form == "sealed":
+            Unsealed.read(file, master_key(self.environ))
+        elif conversion.exists:
             for part in conversion.directory.glob("*"):
                 checksum.forget(part)
             conversion.check_graph()
             conversion.check_weights()
+            if model.form == "bundle":
+                conversion.check_header()
 
     def remove(self, model: Model) -> int:
-        """Delete the fetched file and every conversion of `model`; returns the bytes freed. A file of one's own stays."""
+        """Delete the fetched file and every conversion of `model`; returns the bytes freed. A file of one's own stays.
+
+        So does a sealed one; a bundle goes where it lies in the cache.
+        """
         place, freed = self.place(model), 0
-        if not place.is_file():
-            return 0
+        if model.form == "bundle" and place.is_relative_to(self.root):
+            freed = Conversion(place).bytes
+            Conversion(place).remove()
+        if model.form != "gguf" or not place.is_file():
+            return freed
         digest = model.sha256 or checksum.sha256(place)
         for directory in (self.root / "onnx").glob(f"{digest}-v*"):
             conversion = Conversion(directory)
@@ -129,8 +176,11 @@ class Store:
     def size(self, model: Model) -> int:
         """The bytes that `model` takes here, its conversion included."""
         place = self.place(model)
+        if model.form == "bundle":
+            return Conversion(place).bytes
         size = place.stat().st_size if place.is_file() else 0
-        return size + (Conversion.of(self.root, model.sha256).bytes if model.sha256 else 0)
+        converted = model.sha256 is not None and model.form == "gguf"
+        return size + (Conversion.of(self.root, str(model.sha256)).bytes if converted else 0)
 
     def states(self) -> Mapping[str, State]:
         """The state of every model of the catalogue."""
@@ -149,3 +199,7 @@ class Store:
         shutil.copyfile(from_file, copy)
         copy.replace(place)
         report(Progress(stage="fetch", done=size, total=size))
+
+
+def _here(model: Model, place: Path) -> bool:
+    return place.is_dir() if model.form == "bundle" else place.is_file()

@@ -14,6 +14,7 @@ from .template import ChatTemplate
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from .checksum import Stamp
@@ -31,17 +32,20 @@ class Vocabulary:
     context_window: int
 
     @classmethod
-    def of(cls, file: Path) -> Vocabulary:
-        """The vocabulary of `file`, read once per process (about 0.4 s). Raises `ModelError` or `OSError`."""
+    def of(cls, file: Path, header: Callable[[], bytes] | None = None) -> Vocabulary:
+        """The vocabulary of `file`, read once per process (about 0.4 s). Raises `ModelError` or `OSError`.
+
+        `header` gives the GGUF header where the file does not show it: it is sealed.
+        """
         key = stamp(file)
         with _lock:
             if key not in _known:
-                _known[key] = _read(file)
+                _known[key] = _read(file, None if header is None else header())
             return _known[key]
 
 
-def _read(file: Path) -> Vocabulary:
-    with GgufFile(file) as gguf:
+def _read(file: Path, data: bytes | None) -> Vocabulary:
+    with GgufFile(file, data) as gguf:
         source = gguf.metadata.get("tokenizer.chat_template")
         if not isinstance(source, str):
             raise ModelError(f"{file.name} has no chat template; use an instruction-tuned model")

@@ -51,6 +51,8 @@ class Finish:
     model: str = ""
     confidence: float | None = None
     """How likely the answer is right, 0..1 and calibrated; None: the target cannot say."""
+    ran_on: str = ""
+    """What computed it, where the target knows: onnxruntime's execution provider, such as cpu or cuda."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,8 @@ class OnnxTarget:
         )
         answer = _Answer(request, self._map if _is_plain(request) else None)
         try:
-            self._engine().submit(task)
+            engine = self._engine()
+            engine.submit(task)
             while True:
                 item = await items.get()
                 if isinstance(item, Exception):
@@ -96,7 +97,7 @@ class OnnxTarget:
                     break
                 for event in answer.take(item):
                     yield event
-            for event in answer.end(item, self._model.id):
+            for event in answer.end(item, self._model.id, engine.provider):
                 yield event
         except (ModelError, GenerationFailed, TemplateRefused) as error:
             raise _failure(error) from error
@@ -106,9 +107,9 @@ class OnnxTarget:
     def count_tokens(self, request: Request) -> int:
         """Exact where the model is here (its vocabulary is read once, 0.4 s); otherwise an upper bound."""
         try:
-            vocabulary = Vocabulary.of(self._store.file(self._model))
+            vocabulary = self._store.vocabulary(self._model)
             return len(vocabulary.template.encode(_messages(request), _offered(request)))
-        except (ModelError, OSError, TemplateRefused):
+        except (ModelError, ConfigurationError, OSError, TemplateRefused):
             from ..tokens import count_request
 
             return count_request(request)
@@ -139,6 +140,7 @@ class OnnxTarget:
             rows=options.batch,
             memory=options.memory,
             pull=options.pull == "auto",
+            setting=options.setting(),
         )
 
     def _prompt(self, request: Request, vocabulary: Vocabulary) -> Prompt:
@@ -196,7 +198,7 @@ class _Answer:
         if piece.logprobs:
             yield TextDelta(text="", logprobs=piece.logprobs)
 
-    def end(self, done: Done, model: str) -> Iterator[TargetEvent]:
+    def end(self, done: Done, model: str, provider: str) -> Iterator[TargetEvent]:
         """What was held back, then `Finish`."""
         if self._parser:
             yield from self._events(self._parser.finish())
@@ -206,7 +208,8 @@ class _Answer:
             input_tokens=done.input_tokens, output_tokens=done.output_tokens, cache_read_tokens=done.cached_tokens
         )
         reason = "tool_calls" if self._calls and done.reason == "stop" else done.reason
-        yield Finish(finish_reason=reason, usage=usage, model=model, confidence=self._confidence(done))
+        sure = self._confidence(done)
+        yield Finish(finish_reason=reason, usage=usage, model=model, confidence=sure, ran_on=provider)
 
     def _confidence(self, done: Done) -> float | None:
         if self._sure is None or done.certainty is None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from ..edge.providers import known
+from ..edge.setting import Setting
+from ..edge.signature import Signature
 from ..policy.model import Block
 
 if TYPE_CHECKING:
@@ -50,13 +54,33 @@ class OnnxOptions(Block):
     pull: Literal["auto", "never"] = "never"
     """auto: the first request fetches a missing model."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Pins a file given by its path."""
+    """Pins a file given by its path; of a bundle its manifest."""
+    signature: str | None = None
+    """The file of a sigstore bundle that must vouch for the model, with the `public_key` (PEM) it must be of."""
+    public_key: str | None = None
+    providers: tuple[Annotated[str, AfterValidator(known)], ...] = ("cpu",)
+    """What shall compute, such as [cuda, coreml, cpu]: the first that this machine's onnxruntime has, else the CPU."""
+    variants: tuple[str, ...] = ()
+    """With `model: auto` the catalogue ids to choose from; empty: all of them."""
     tools: bool | None = None
     """Whether the model calls tools; None: as the catalogue says."""
     temperature: float = Field(default=0.0, ge=0)
     """Where a request names none. 0 takes the most likely token."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     top_k: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.signature is None) != (self.public_key is None):
+            raise ValueError("signature and public_key go together")
+        return self
+
+    def setting(self, *, spinning: bool = True) -> Setting:
+        """How the model is loaded."""
+        vouched = None
+        if self.signature is not None and self.public_key is not None:
+            vouched = Signature(file=Path(self.signature).expanduser(), public_key=Path(self.public_key).expanduser())
+        return Setting(providers=self.providers, spinning=spinning, signature=vouched)
 
 
 def tenant(request: Request, options: OnnxOptions) -> str:
