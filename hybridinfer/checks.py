@@ -46,6 +46,7 @@ class Checks:
         self._legs = legs
         self._request = request
         self._decision = decision
+        self._judged = 0
 
     def accept(
         self, accept: AcceptBlock, target: str, outcome: Outcome, *, until: float
@@ -161,7 +162,8 @@ class Checks:
         scores: Mapping[str, SignalResult] = yield Score(request=request, seconds=seconds)
         found = {name: result.level for name, result in scores.items()}
         levels = stricter(self._runtime.policy, self._decision.levels, found)
-        ask = replace(self._ask(request, purpose="judge"), levels=levels)
+        self._judged += 1  # each question has a key of its own, or the first one's answer might come again
+        ask = replace(self._ask(request, purpose=f"judge {self._judged}"), levels=levels)
         outcome = yield from self._called(judge.by, ask, until=until)
         return outcome.code in ANSWERED and says_yes(outcome.answer)
 

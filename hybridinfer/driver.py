@@ -184,8 +184,9 @@ class Drive:
         results, memory = await self._measure(command, explain=explain), self._with.memory
         if memory is None:
             return results
-        results = memory.place(results, count=not explain)
-        if not explain:
+        own = command.request is self._request  # a judge's question and half an answer are nobody's traffic
+        results = memory.place(results, count=own and not explain)
+        if own and not explain:
             self._note = memory.note(command.request, results, self._with.runtime.infos)
         return results
 
@@ -195,6 +196,9 @@ class Drive:
         if self._with.runtime.window_budgets and (explain or self._with.asks_standing):
             standing = await self._standing(command)
         if self._with.quick_signals and characters(command.request) <= INLINE_CHARACTERS:
+            # A turn for everybody else: a request that no target is asked for waits for nothing else, and a caller who
+            # asks again and again would keep the loop from the very probe that closes the circuits.
+            await asyncio.sleep(0)
             return score_all(policy, signals, command.request, standing)
         try:
             async with asyncio.timeout(command.seconds / 2):

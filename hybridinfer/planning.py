@@ -50,7 +50,7 @@ class Planner:
         request, policy = self._request, self._runtime.policy
         levels = {name: result.level for name, result in scores.items()}
         decision = self._decided(levels)
-        saved = self._trim(decision.rule)
+        saved = self.trim(decision.rule)
         removals = {name: self.removal(name) for name in decision.plan}
         unable = {name: removal for name, removal in removals.items() if removal is not None}
         if unable:
@@ -61,6 +61,7 @@ class Planner:
                     self.tokens(name)
         return replace(
             decision,
+            levels=levels,  # its own: a decision that is remembered shall not change with a caller's receipt
             scores={name: result.score for name, result in scores.items()},
             because={name: result.because for name, result in scores.items()},
             estimates={name: self.worst_case(name) or Decimal(0) for name in decision.plan},
@@ -101,7 +102,7 @@ class Planner:
             self._worst[target] = self._price(target)
         return self._worst[target]
 
-    def _trim(self, rule: str) -> int:
+    def trim(self, rule: str) -> int:
         """From here on the request is what the rule's `prompt:` block leaves of it. Returns the tokens saved."""
         block = next(one.prompt for one in self._runtime.policy.rules if one.name == rule)
         if block is None:

@@ -158,3 +158,11 @@ def test_a_target_that_bills_only_the_prompt_is_not_free():
     price = {"input": 1000, "output": 0}
     made, _ = planner(cloud={"kind": "openai", "model": "m", "price": price, "max_tokens": 100}, tokens=10)
     assert made.worst_case("cloud") == Decimal("0.01")
+
+
+def test_a_receipt_that_is_changed_changes_no_later_decision():
+    """Decisions are remembered for requests that are alike; what a caller holds is a copy."""
+    plans, policy = planner()
+    first = plans.plan(scores(policy))
+    first.levels["privacy"] = "secret"
+    assert plans.plan(scores(policy)).levels["privacy"] == "public"

@@ -172,3 +172,35 @@ async def test_reloading_keeps_the_bands(state, tmp_path):
         assert await router.reload()
         decision = await router.decide("hello")
         assert "latest of 1 requests" in decision.because["complexity"][-1]
+
+
+async def test_only_the_callers_own_words_are_kept_and_counted(state, monkeypatch):
+    """A judge's question is measured too, but it is nobody's traffic; and where the request is private, nothing is kept."""
+    use = [{"agree": ["local", "second"], "judge": "model", "by": "cloud", "else": "sorry"}]
+    policy = POLICY | {
+        "targets": POLICY["targets"] | {"second": {"kind": "onnx", "model": "m"}},
+        "rules": [{"name": "all", "use": use}],
+    }
+    counted, place = [], Memory.place
+
+    def noted(self, results, *, count):
+        counted.append(count)
+        return place(self, results, count=count)
+
+    monkeypatch.setattr(Memory, "place", noted)
+    own = targets("north", cloud=("yes",)) | {"second": FakeTarget("second", zone="device", script=("up",))}
+    messages = [
+        {"role": "system", "content": "The card is 4111 1111 1111 1111."},
+        {"role": "user", "content": "Where?"},
+    ]
+    async with AsyncRouter(policy, targets=own) as router:
+        private = await router.complete(messages)
+        assert private.receipt.decision.levels["privacy"] != "public"
+        assert not await router.feedback(private.receipt.id, accepted=True)
+        public = await router.complete("Where?")
+        assert len(own["cloud"].requests) == 1
+        assert await router.feedback(public.receipt.id, accepted=True)
+    assert counted.count(True) == 2
+    assert False in counted
+    [kept] = read(state / JOURNAL)
+    assert kept.id == public.receipt.id
