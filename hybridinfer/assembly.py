@@ -195,7 +195,7 @@ def _replicated(policy: Policy, name: str, environ: Mapping[str, str]) -> Target
         return targets.build(block, context)
     changes = [replica.model_dump(exclude_none=True) for replica in block.replicas]
     blocks = [block.model_copy(update={"replicas": (), **change}) for change in changes]
-    return ReplicatedTarget([targets.build(one, context) for one in blocks], policy.resilience.circuit_breaker)
+    return ReplicatedTarget([targets.build(one, context) for one in blocks], policy.resilience.circuit_breaker, block)
 
 
 def _count(target: Target, request: Request) -> int:

@@ -1,11 +1,13 @@
 """Several keys or URLs behind one target name: the less busy and faster of two random ones takes the call.
 
 Power of two choices (Mitzenmacher, 2001) over outstanding calls times a latency that jumps up and fades with time (as
-Finagle's peak EWMA). A replica that fails rests by itself, so a retry of the flow meets another one.
+Finagle's peak EWMA). A replica that fails rests by itself, so a retry of the flow meets another one. Silence is a
+failure, too: it arrives here as a call that is broken off, and a replica that swallows its calls must not look idle.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import time
@@ -21,8 +23,14 @@ from ..targets.base import Progress, Target, TargetEvent, TargetFailed
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from ..policy.model import CircuitBreakerBlock
+    from ..policy.model import CircuitBreakerBlock, TargetBlock
     from ..types import Request
+
+FAIR = 0.1
+"""A call that was given less than this share of its usual time says nothing about a replica's silence."""
+
+NEARLY = 0.9
+"""A limit's clock starts a little before this one."""
 
 FADE = 10.0
 """Seconds in which a remembered latency loses 63% of its weight, so that a slow replica is tried again."""
@@ -51,11 +59,13 @@ class ReplicatedTarget:
         self,
         targets: Sequence[Target],
         settings: CircuitBreakerBlock,
+        block: TargetBlock,
         *,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self.info = targets[0].info
+        self._block = block
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         name = self.info.name
@@ -64,11 +74,11 @@ class ReplicatedTarget:
         ]
 
     async def stream(self, request: Request, *, stream: bool) -> AsyncIterator[TargetEvent]:
-        """The chosen replica's answer. Raises TargetFailed(UNAVAILABLE) while every replica rests."""
+        """The chosen replica's answer. Raises TargetFailed(CIRCUIT_OPEN) while every replica rests."""
         replica, ticket = self._choose()
-        started = self._clock()
+        started = heard = self._clock()
         first: float | None = None
-        code = Code.CANCELLED
+        code, retry_after = Code.CANCELLED, None
         replica.busy += 1
         try:
             events = cast("AsyncGenerator[TargetEvent, None]", replica.target.stream(request, stream=stream))
@@ -77,17 +87,22 @@ class ReplicatedTarget:
                     if first is None and not isinstance(event, Progress):
                         first = self._clock() - started
                     yield event
+                    heard = self._clock()  # pauses of whoever reads are not the replica's
             code = Code.OK
+        except asyncio.CancelledError:  # while the replica was waited for; who leaves between two pieces closes instead
+            code = self._silence(request, quiet=self._clock() - heard, begun=first is not None)
+            raise
         except TargetFailed as failed:
-            code = failed.code
+            code, retry_after = failed.code, failed.retry_after
             raise
         finally:
+            now = self._clock()
             replica.busy -= 1
-            replica.breaker.leave(ticket, code, first=first)
+            replica.breaker.leave(ticket, code, retry_after=retry_after, first=first)
             if first is not None:
-                replica.learn(first, self._clock())
-            elif code in FAILURES:
-                replica.learn(2 * replica.latency, self._clock())  # failing fast must not look fast
+                replica.learn(first, now)
+            else:  # it takes that long at least, and failing fast must not look fast
+                replica.learn(max(now - started, 2 * replica.latency if code in FAILURES else 0.0), now)
 
     def count_tokens(self, request: Request) -> int:
         """The same for every replica."""
@@ -111,4 +126,16 @@ class ReplicatedTarget:
             ticket = replica.breaker.enter()
             if ticket is not None:
                 return replica, ticket
-        raise TargetFailed(Code.UNAVAILABLE, "every replica is resting after failures", retry=False)
+        # Not `unavailable`: that would count against the target as a whole, whose own circuit would open again each time
+        # its replicas come back one by one.
+        raise TargetFailed(Code.CIRCUIT_OPEN, "every replica is resting after failures", retry=False, sent=False)
+
+    def _silence(self, request: Request, *, quiet: float, begun: bool) -> Code:
+        """Why a call was broken off after `quiet` seconds without a sign: the caller left, or the replica was silent."""
+        if begun:
+            return Code.STALLED if quiet >= NEARLY * self._block.stall else Code.CANCELLED
+        usual = min(self._block.first_token, self._block.timeout)
+        limit = None if request.terms is None else request.terms.first_token
+        if limit is None or limit < FAIR * usual:
+            return Code.CANCELLED
+        return Code.TIMEOUT if quiet >= NEARLY * limit else Code.CANCELLED

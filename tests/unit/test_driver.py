@@ -550,3 +550,39 @@ async def test_all_failed_carries_the_receipt_and_is_told_once():
     with pytest.raises(AllTargetsFailed) as caught:
         await scene.router.complete("hello")
     assert scene.hook.receipts == [caught.value.receipt]
+
+
+async def test_callers_without_a_pause_do_not_keep_a_target_from_coming_back():
+    """While every circuit is open an answer waits for nothing; the probe still gets its turns, and closes the circuit."""
+
+    class Waits(FakeTarget):
+        async def stream(self, request, *, stream):
+            for _ in range(5):
+                await asyncio.sleep(0)
+            async for event in super().stream(request, stream=stream):
+                yield event
+
+    clock = FakeClock()
+    plain = {
+        "version": 1,
+        "targets": {"cloud": POLICY["targets"]["cloud"], "sorry": {"kind": "canned", "text": "later"}},
+        "rules": [{"name": "all", "use": ["cloud", "sorry"]}],
+        "resilience": {
+            "deadline": "5s",
+            "retry": {"attempts": 1},
+            "circuit_breaker": {"failures": 1, "cool_down": "1s"},
+        },
+    }
+    cloud = Waits("cloud", script=[Outage(Code.UNAVAILABLE), "back"])
+    async with AsyncRouter(plain, targets={"cloud": cloud}, clock=clock) as router:
+        assert (await router.complete("hello")).target == "sorry"
+        clock.advance(1)
+        asked = []
+
+        async def caller():
+            while len(asked) < 300 and (not asked or asked[-1] != "cloud"):
+                asked.append((await router.complete("hello")).target)
+
+        await asyncio.gather(caller(), caller())
+    assert asked[-1] == "cloud"
+    assert len(asked) < 50
