@@ -3,8 +3,9 @@
     python -m benchmarks.soak [--seconds 600] [--concurrency 64]
 
 The far side is the emulator in a process of its own; every fault it knows hits a share of the requests. Callers ask for
-whole answers and streams, some leave midway, some drop a stream half read. Exit code 1 when the mean resident memory of
-the last third is more than 5% above that of the middle third, or when a task, socket, descriptor or thread is left.
+whole answers and streams, some leave midway, some drop a stream half read; who gets the canned reply or an error comes back later.
+Exit code 1 when the mean resident memory of the last third is more than 5% above that of the middle third, when a task,
+socket, descriptor or thread is left, or when less than half of the attempts answered.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ from hybridinfer import AsyncRouter, Receipt, RequestError
 PROMPT = "Summarise in one sentence why the sky looks blue on a clear day, for a curious ten-year-old."
 FLAT = 1.05
 """The last third may be so much of the middle one."""
+HEALTHY = 0.5
+"""Faults hit a quarter of the calls and some callers leave: at least so many of the attempts answer all the same."""
+LATER = 0.25
+"""Seconds after which a caller comes back who was told so."""
 SAMPLE = 0.5
 """Seconds between two looks at the memory."""
 ON_INTERRUPT = ("error", "restart", "continue", "buffer")
@@ -112,7 +117,9 @@ class Soak:
 
     ends: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
-    """Of attempts."""
+    """Of attempts on the two clouds."""
+    canned: int = 0
+    """Requests that got the canned reply."""
     resident: list[float] = field(default_factory=list)
     """Bytes, sampled evenly."""
     tasks: int = 0
@@ -120,7 +127,13 @@ class Soak:
 
     def on_receipt(self, receipt: Receipt) -> None:
         """Count how attempts ended; a hook of the router."""
-        self.codes.update(str(attempt.code) for attempt in receipt.attempts)
+        self.codes.update(str(attempt.code) for attempt in receipt.attempts if attempt.target != "sorry")
+        self.canned += receipt.target == "sorry"
+
+    def answering(self) -> float:
+        """The share of attempts on the clouds that answered, of those whose caller stayed."""
+        stayed = self.codes.total() - self.codes["cancelled"]
+        return (self.codes["ok"] + self.codes["truncated"]) / max(1, stayed)
 
     def thirds(self) -> tuple[float, float, float]:
         """Mean resident memory of each third, in MB."""
@@ -138,10 +151,10 @@ async def ask(router: AsyncRouter, dice: random.Random, soak: Soak) -> None:
     options: dict[str, Any] = {"max_tokens": 32, "on_interrupt": dice.choice(ON_INTERRUPT)}
     if dice.random() < 0.2:
         options["tags"] = {"hedge": "yes"}
-    mood = dice.random()
+    mood, target = dice.random(), None
     try:
         if mood < 0.4:
-            await router.complete(prompt, **options)
+            target = (await router.complete(prompt, **options)).target
         elif mood < 0.5:
             with suppress(TimeoutError):
                 async with asyncio.timeout(dice.uniform(0.0, 0.1)):
@@ -154,9 +167,13 @@ async def ask(router: AsyncRouter, dice: random.Random, soak: Soak) -> None:
                     count += 1
                     if count == leaves:
                         break
+            target = stream.receipt.target if stream.receipt else None
         soak.ends["ended"] += 1
     except RequestError as error:
         soak.ends[type(error).__name__] += 1
+        target = "sorry"
+    if target == "sorry":
+        await asyncio.sleep(LATER)
 
 
 async def run(urls: tuple[str, str], seconds: float, concurrency: int, folder: Path, pipe: Connection) -> Soak:
@@ -236,10 +253,11 @@ def main() -> int:
     first, middle, last = done.thirds()
     total = sum(done.ends.values())
     print(f"{total:,} requests in {arguments.seconds:.0f} s at concurrency {arguments.concurrency}: {dict(done.ends)}")
-    print("attempts: " + ", ".join(f"{count} {code}" for code, count in done.codes.most_common()))
+    attempts = ", ".join(f"{count} {code}" for code, count in done.codes.most_common())
+    print(f"attempts on the clouds: {attempts} (answering {done.answering():.0%}); {done.canned} canned replies")
     print(f"resident memory by thirds: {first:.1f}, {middle:.1f}, {last:.1f} MB (last / middle {last / middle:.3f})")
     print("left behind: " + ", ".join(f"{count} {name}" for name, count in left.items()))
-    return 0 if last <= FLAT * middle and not any(left.values()) else 1
+    return 0 if last <= FLAT * middle and not any(left.values()) and done.answering() >= HEALTHY else 1
 
 
 if __name__ == "__main__":
