@@ -45,7 +45,7 @@ def run(
     Exit code 0: every expectation was met. 1: one was not, or the coverage is too small. 2: a scenario or a policy
     is wrong, or the command line is. Nothing leaves this machine, and no key is needed, except with --against live.
 
-    --json prints {passed, drills: [{scenario, policy, against, passed, requests, answered, p95_seconds, cost_usd,
+    --json prints {passed, drills: [{scenario, policy, against, parts, passed, requests, answered, p95_seconds, cost_usd,
     answered_by, arrived, expectations: [{key, wanted, measured, passed, receipts}], coverage}], coverage}.
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from random import Random
 
+from ..policy.model import REMOTE
 from ..targets.base import Finish, TargetEvent, TargetFailed, TargetInfo
 from ..types import Request, TextDelta
 from .world import Answers, Fails, Hangs, Step
@@ -41,7 +42,8 @@ class Actor:
                     await asyncio.sleep(gap if number else 0)
                     yield TextDelta(text=piece)
                 if step.finish is not None:
-                    yield Finish(finish_reason=step.finish, usage=step.usage, model=self.info.model)
+                    sure = None if self.info.kind in REMOTE else step.confidence
+                    yield Finish(finish_reason=step.finish, usage=step.usage, model=self.info.model, confidence=sure)
             case Fails():
                 await asyncio.sleep(step.seconds / 2 / self._speed)
                 if step.said:

@@ -23,6 +23,7 @@ from ..policy.load import digest
 from ..policy.model import REMOTE, zone_of
 from ..receipt import Need
 from ..resilience.retry import RetryBudget
+from ..signals.weights import ENVIRONMENT, OFF
 from ..targets.base import TargetInfo
 from .actor import Actor
 from .aim import Aim, Met
@@ -33,7 +34,7 @@ from .emulator import Emulator
 from .performance import Performance
 from .simulated import HEALTHY, healthy
 from .simulated import broken as broken_tree
-from .traffic import Scored, Timeline
+from .traffic import Scored, Timeline, options, prompt
 from .vocabulary import on_a_script
 
 if TYPE_CHECKING:
@@ -152,11 +153,13 @@ class _Show:
             targets=targets,
             signals=Scored(scenario, policy).own,
             ledger=ledger,
-            environ={},
+            environ={ENVIRONMENT: OFF},  # a drill is no traffic: nothing is learned, nobody is audited
             retry_budget=RetryBudget(),
         )
         await stack.enter_async_context(router)
         await router.warmup()
+        for ask in scenario.load.requests:  # signals and tokenizers load now: at tenfold speed a second would be ten
+            await router.decide(prompt(ask), **options(scenario, ask))
         return await self.performance.run(router, seed=seed, turn=partial(self._turn, router, frail, file))
 
     def _met(self, name: str, request: Request) -> Met | None:

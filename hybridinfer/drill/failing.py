@@ -31,6 +31,7 @@ FaultName = Literal[
     "missing_end",
     "empty",
     "not_json",
+    "unsure",
     "context_too_long",
     "content_filter",
     "dns",

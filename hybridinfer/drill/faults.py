@@ -119,6 +119,11 @@ class NotJson(Fault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unsure(Fault):
+    """A good answer, in words or as a JSON object, that says what no other answer says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContextTooLong(Fault):
     """The vendor's error for a prompt beyond the window."""
 

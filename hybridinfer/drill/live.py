@@ -27,6 +27,7 @@ from ..errors import ConfigurationError
 from ..policy.load import digest
 from ..policy.money import BudgetBlock
 from ..resilience.retry import RetryBudget
+from ..signals.weights import ENVIRONMENT, OFF
 from ..targets.base import Finish, Target, TargetEvent, TargetInfo
 from ..types import Request, TextDelta
 from .actor import Actor
@@ -196,7 +197,7 @@ class LiveDrill:
             targets=self._targets,
             signals=Scored(scenario, policy).own,
             ledger=Frail(ledger, wrong=lambda: timeline.ledger(self._performance.now)),
-            environ=environ,
+            environ={**environ, ENVIRONMENT: OFF},  # a drill is no traffic: nothing is learned, nobody is audited
             retry_budget=RetryBudget(),
         )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -26,9 +27,31 @@ if TYPE_CHECKING:
 
     from ..policy.model import Policy
     from ..router import Router
+    from ..types import Request
+    from .aim import Met
     from .cassette import Cassette
     from .emulator import Emulator, Outage
     from .faults import Fault
+
+
+class Unreachable:
+    """Calls end before any server is met: no address (`dns`), or no common TLS (`tls`)."""
+
+    def __init__(self, word: str, times: int | None) -> None:
+        self.word = word
+        self._left = times
+
+    def end(self) -> None:
+        """The server can be reached again."""
+        self._left = 0
+
+    def hits(self) -> bool:
+        """Whether the next call meets it, which counts as one of `times`."""
+        if self._left is None:
+            return True
+        hit = self._left > 0
+        self._left -= hit
+        return hit
 
 
 class Staging:
@@ -37,6 +60,7 @@ class Staging:
     def __init__(self, covering: Covering | None = None) -> None:
         self.emulators: dict[str, Emulator] = {}
         """By target."""
+        self._unreachable: dict[str, list[Unreachable]] = {}
         self._routers: list[Router] = []
         self._covering = covering
 
@@ -56,12 +80,12 @@ class Staging:
         own = {name: target for name, target in stand_ins.items() if target is not None} | dict(targets or {})
         if self._covering is not None:
             more["hooks"] = [*more.get("hooks", ()), self._covering.of(loaded)]
-        router = Router(loaded, targets=own, **{"environ": {"HYBRIDINFER_LEDGER": "memory:"}, **more})
+        router = Router(loaded, targets=own, **{"environ": {"HYBRIDINFER_LEDGER": "memory:", "HYBRIDINFER_STATE": "off"}, **more})
         self._routers.append(router)
         return router
 
-    def outage(self, target: str, code: int | str | Fault, *, times: int | None = None) -> Outage:
-        """Let `target` fail: an HTTP status, a word of the drills (`cut`, `stall`, `down`), or a fault.
+    def outage(self, target: str, code: int | str | Fault, *, times: int | None = None) -> Outage | Unreachable:
+        """Let `target` fail: an HTTP status, a word of the drills (`cut`, `down`, `dns`, `unsure`), or a fault.
 
         Args:
             target: A cloud target of a router that this test has made; `*`: all of them, the last one's outage returned.
@@ -69,14 +93,19 @@ class Staging:
             times: For so many requests; None: until the outage's `end()`, or the test's.
 
         Raises:
-            LookupError: no router of this test has that cloud target.
+            LookupError: no router of this test has that cloud target, or a cloud cannot fail so.
         """
         from .emulator import EVERYTHING
+        from .vocabulary import DOORS
 
         names = list(self.emulators) if target == EVERYTHING else [target]
         if not names or target not in (*self.emulators, EVERYTHING):
             known = ", ".join(self.emulators) or "none yet: make the router first"
             raise LookupError(f"no emulated target {target!r}; there are {known}")
+        if isinstance(code, str) and code in DOORS - {"down"}:  # an emulator closes its port itself
+            for name in names:
+                self._unreachable.setdefault(name, []).append(away := Unreachable(code, times))
+            return away
         return [self.emulators[name].outage(EVERYTHING, _fault(code, times), times=times) for name in names][-1]
 
     def close(self) -> None:
@@ -88,7 +117,7 @@ class Staging:
 
     def _stand_in(self, name: str, policy: Policy) -> Any:
         from ..policy.model import REMOTE
-        from .doors import over_http
+        from .doors import Doored
         from .emulated import actor
         from .emulator import Emulator
         from .simulated import healthy
@@ -98,13 +127,20 @@ class Staging:
             return actor(name, block, healthy, speed=1000.0)
         if name not in self.emulators:
             self.emulators[name] = Emulator().start_in_thread()
-        return over_http(name, block, self.emulators[name])
+        return Doored(name, block, self.emulators[name], met=partial(self._met, name), speed=1.0)
+
+    def _met(self, name: str, request: Request) -> Met | None:  # noqa: ARG002 - the same for every request
+        from .aim import Met
+        from .failing import FaultBlock
+
+        away = next((one for one in self._unreachable.get(name, ()) if one.hits()), None)
+        return None if away is None else Met(block=FaultBlock.model_validate(away.word), elapsed=0.0)
 
 
 class MakeOutage(Protocol):
     """What the fixture `outage` gives."""
 
-    def __call__(self, target: str, code: int | str | Fault, *, times: int | None = None) -> Outage:
+    def __call__(self, target: str, code: int | str | Fault, *, times: int | None = None) -> Outage | Unreachable:
         """See `Staging.outage`."""
         ...
 

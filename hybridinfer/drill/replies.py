@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ _GREETING = re.compile(r"\s*(hi|hello|hey|good (morning|evening|day)|hallo|bonjo
 _PIECE = re.compile(r"\s*\S{1,12}")
 _TOKEN = re.compile(r"[A-Za-z]{1,7}|\d{1,3}|[^\sA-Za-z\d]")
 _DEEPEST = 8
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,12 @@ def reply(request: Request) -> Reply:
     return Reply(
         text=said, finish=finish, input_tokens=heard, output_tokens=min(count(said), request.max_tokens or count(said))
     )
+
+
+def unlike(text: str) -> str:
+    """An answer in the form of `text`, words or a JSON object, that agrees with no other, also none of its own kind."""
+    number = next(_numbers)
+    return json.dumps({"guess": number}) if text.startswith("{") else f"My guess is number {number}, or another one."
 
 
 def count(text: str) -> int:

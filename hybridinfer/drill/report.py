@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,8 @@ def print_drill(drill: Drill, console: Console) -> None:
     mark = Text(" PASS ", "bold green") if drill.passed else Text(" FAIL ", "bold red")
     about = f"{len(course.served)} requests in {course.scenario.duration:g} s, {course.against}, "
     console.print(mark, Text(course.scenario.name, "bold"), Text(f"{about}{course.wall_seconds:.1f} s here", "dim"))
+    if drill.parts:
+        console.print(Text(f"  {who_plays(drill.parts)}", "dim"))
     table = Table(box=None, padding=(0, 2), show_header=False)
     for verdict in drill.verdicts:
         style = "green" if verdict.passed else "red"
@@ -50,6 +52,14 @@ def print_drill(drill: Drill, console: Console) -> None:
         for verdict in drill.verdicts:
             for one in verdict.culprits[:_ON_TERMINAL]:
                 console.print(Text(f"  {verdict.key}: {line(one)}", "dim"), soft_wrap=True)
+
+
+def who_plays(parts: Mapping[str, str]) -> str:
+    """What became of a shipped drill's targets in another policy."""
+    return "; ".join(
+        f"{part!r} of the drill is {player!r} here" if player else f"nothing here can fail as {part!r} does"
+        for part, player in parts.items()
+    )
 
 
 def print_coverage(found: Coverage, policy: str, console: Console) -> None:
@@ -84,6 +94,7 @@ def picture(drill: Drill) -> dict[str, Any]:
         "policy": course.policy.name,
         "policy_digest": course.digest,
         "against": course.against,
+        "parts": dict(drill.parts),
         "passed": drill.passed,
         "requests": len(course.served),
         "answered": sum(one.answered for one in course.served),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError
 from ..policy.load import load, shipped, shipped_names
 from ..policy.model import Policy
+from .casting import cast
 from .course import Against, Course
 from .coverage import Coverage, coverage
 from .judge import Verdict, judge
-from .scenario import Scenario, fits, load_scenario
+from .scenario import Scenario, fits, is_shipped, load_scenario
 
 if TYPE_CHECKING:
     from .live import Bill
@@ -34,6 +35,8 @@ class Drill:
     course: Course
     verdicts: tuple[Verdict, ...]
     coverage: Coverage
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """A shipped drill before a policy with other targets: by the drill's name, who failed instead; empty: nobody."""
 
     @property
     def passed(self) -> bool:
@@ -72,6 +75,9 @@ def run_drill(
     """
     scenario, text = load_scenario(source)
     loaded = load(_policy_of(scenario, source) if policy is None else policy)
+    parts: Mapping[str, str] = {}
+    if policy is not None and is_shipped(source):
+        scenario, parts = cast(scenario, loaded)
     fits(scenario, text, loaded)
     if against == "simulated":
         from .simulated import play
@@ -84,7 +90,7 @@ def run_drill(
 
         course = asyncio.run(play_for_real(scenario, loaded, speed=speed, real_local=real_local, seed=seed))
     receipts = (one.receipt for one in course.served)
-    return Drill(course=course, verdicts=judge(course), coverage=coverage(loaded, receipts))
+    return Drill(course=course, verdicts=judge(course), coverage=coverage(loaded, receipts), parts=parts)
 
 
 async def _live(

@@ -164,6 +164,13 @@ def shipped_drills() -> dict[str, Path]:
     return {file.stem: file for file in sorted(shipped_folder("drills").glob("*.yaml"))}
 
 
+def is_shipped(source: str | Path | Mapping[str, Any]) -> bool:
+    """Whether it comes with this package, given by its name or its path."""
+    return not isinstance(source, Mapping) and locate(source).resolve() in {
+        path.resolve() for path in shipped_drills().values()
+    }
+
+
 def locate(source: str | Path) -> Path:
     """A file as it is; a bare word that is no file is a shipped scenario's name."""
     path = Path(source)

@@ -32,10 +32,11 @@ from .faults import (
     Stall,
     Status,
     StreamError,
+    Unsure,
     WrongContentType,
     WrongUsage,
 )
-from .replies import NO_JSON, Reply, reply
+from .replies import NO_JSON, Reply, reply, unlike
 from .responses import ResponsesVendor
 from .vendors import AnthropicVendor, Frame, OpenAIVendor, Vendor
 from .wire import Seen, Wire
@@ -116,6 +117,8 @@ def _said(vendor: Vendor, body: Mapping[str, Any], fault: Fault | None) -> Reply
             return replace(said, text="", calls=(), finish="content_filter")
         case NotJson():
             return replace(said, text=NO_JSON, calls=(), finish="stop")
+        case Unsure():
+            return replace(said, text=unlike(said.text), calls=(), finish="stop")
         case WrongUsage():
             return replace(said, input_tokens=fault.input_tokens, output_tokens=fault.output_tokens)
         case _:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..receipt import Code
 from ..targets.failures import from_status
 from . import faults as wire
-from .replies import NO_JSON
+from .replies import NO_JSON, unlike
 from .world import Answers, Fails, Hangs, Step
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def on_the_wire(block: FaultBlock, *, speed: float = 1.0) -> wire.Fault:
             return wire.ContentFilter()
         case "not_json":
             return wire.NotJson()
+        case "unsure":
+            return wire.Unsure()
         case "wrong_usage":
             return wire.WrongUsage()
         case "wrong_content_type":
@@ -117,6 +119,8 @@ def on_a_script(block: FaultBlock, healthy: Answers, *, remote: bool = True, ela
             return replace(healthy, text="", seconds=healthy.first, finish="content_filter")
         case "not_json":
             return replace(healthy, text=NO_JSON)
+        case "unsure":
+            return replace(healthy, text=unlike(healthy.text), confidence=0.0)
         case "wrong_usage":
             return replace(healthy, usage=None)
         case "wrong_content_type":

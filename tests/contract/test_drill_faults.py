@@ -67,3 +67,19 @@ def codes(fault, *, stream, against):
 def test_the_simulation_is_right(fault, stream):
     """The codes are equal, for both vendors."""
     assert codes(fault, stream=stream, against="simulated") == codes(fault, stream=stream, against="emulator")
+
+
+@pytest.mark.parametrize(
+    "checked", [{"target": "o", "accept": {"agree_with": "a"}}, {"target": "o", "accept": {"samples": 3}}]
+)
+def test_an_unsure_answer_passes_no_check(checked):
+    """Whoever guesses agrees with nobody, not with itself either, on a script and over HTTP."""
+    asks = [{"name": "o", "prompt": "hello"}]
+    drill = {**scenario("unsure", stream=False), "load": {"rate": 1000.0, "requests": asks}}
+    drill["phases"] = [{"at": "0s", "faults": {"o": "unsure"}}, {"at": "10ms", "faults": {"o": "unsure"}, "rate": 0}]
+    patient = {**policy()["resilience"], "deadline": "30s"}
+    tree = {**policy(), "rules": [{"name": "o", "use": [checked, "a"]}], "resilience": patient}
+    for against in ("simulated", "emulator"):
+        served = run_drill(drill, tree, against=against, speed=2.0).course.served
+        assert {one.receipt.target for one in served} == {"a"}, against
+        assert all(one.receipt.attempts[0].code == "unsure" for one in served), against

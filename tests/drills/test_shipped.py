@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from hybridinfer.drill.coverage import Edge
 from hybridinfer.drill.report import line
 from hybridinfer.drill.run import merged, run_drill
 from hybridinfer.drill.scenario import load_scenario, shipped_drills
 from hybridinfer.policy.load import shipped
+from hybridinfer.receipt import Code
 
 NAMES = list(shipped_drills())
 QUICK = ["bad-key", "cut-streams"]
@@ -47,6 +49,16 @@ def test_every_drill_watches_privacy_and_is_described(name):
     assert scenario.name == name
     assert scenario.description
     assert scenario.expect.privacy == "no_leak"
+
+
+def test_opinions_that_differ_are_not_given_out():
+    """A local model that guesses and clouds that disagree: the next rung answers, and no answer is `unsure`."""
+    drill = run_drill("second-opinion")
+    assert not blame(drill)
+    assert {edge for edge in drill.coverage.walked if edge.code == Code.UNSURE} == {
+        Edge("small", Code.UNSURE, "fast"), Edge("fast", Code.UNSURE, "strong"),
+        Edge("fast", Code.UNSURE, "referee"), Edge("strong", Code.UNSURE, "referee"),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("policy", POLICIES)

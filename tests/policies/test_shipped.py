@@ -15,10 +15,10 @@ from hybridinfer.policy.model import zone_of
 NAMES = shipped_names()
 
 
-def test_there_are_seven():
+def test_there_are_eight():
     """One for each common need."""
     assert set(NAMES) == {
-        "cost-saver", "default", "minimal", "offline-field", "privacy-first", "regulated", "staging"
+        "cost-saver", "default", "minimal", "offline-field", "privacy-first", "regulated", "second-opinion", "staging"
     }  # fmt: skip
 
 

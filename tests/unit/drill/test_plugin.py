@@ -32,17 +32,32 @@ def test_the_first_choice(hybridinfer_router, hybridinfer_staging):
     assert answer.target == "strong" and answer.cost_usd > 0
     assert len(hybridinfer_staging.emulators["strong"].requests) == 1
 
-@pytest.mark.parametrize("how", [503, "cut", "down", Empty()])
+@pytest.mark.parametrize("how", [503, "cut", "down", "dns", "tls", Empty()])
 def test_the_other_cloud(hybridinfer_router, outage, how):
     router = hybridinfer_router("policy.yaml")
     outage("strong", how)
     assert router.complete("hello", max_tokens=20).target == "fast"
 
-@pytest.mark.parametrize("how", [503, "down"])
+@pytest.mark.parametrize("how", [503, "down", "dns"])
 def test_once(hybridinfer_router, outage, how):
     router = hybridinfer_router("policy.yaml")
     outage("strong", how, times=1)
     assert router.complete("hello", max_tokens=20).rung == 1
+
+def test_no_address_for_anybody(hybridinfer_router, outage):
+    router = hybridinfer_router("policy.yaml")
+    outage("*", "dns")
+    assert router.complete("hello", max_tokens=20).target == "local"
+
+def test_no_address_until_it_ends(hybridinfer_router, outage):
+    router = hybridinfer_router("policy.yaml")
+    outage("strong", "tls").end()
+    assert router.complete("hello", max_tokens=20).rung == 1
+
+def test_what_happens_to_no_cloud(hybridinfer_router, outage):
+    hybridinfer_router("policy.yaml")
+    with pytest.raises(LookupError, match="no server can play 'nan_logits'"):
+        outage("strong", "nan_logits")
 
 def test_no_cloud_at_all(hybridinfer_router, outage):
     router = hybridinfer_router("policy.yaml")
@@ -72,7 +87,7 @@ def test_fixtures(pytester, monkeypatch):
     pytester.makefile(".yaml", policy=POLICY)
     pytester.makepyfile(TESTS)
     done = pytester.runpytest_subprocess("-p", "hybridinfer.drill.plugin", "-W", "error")
-    done.assert_outcomes(passed=11)
+    done.assert_outcomes(passed=17)
 
 
 TWO = """
