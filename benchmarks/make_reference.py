@@ -16,6 +16,7 @@ from hybridinfer.edge.catalogue import find
 from hybridinfer.edge.gguf import GgufFile
 from hybridinfer.edge.store import Store
 from hybridinfer.edge.template import ChatTemplate
+from hybridinfer.edge.lexicon import Lexicon
 from hybridinfer.edge.tokenizer import Tokenizer
 from hybridinfer.types import Message, Text
 
@@ -63,7 +64,7 @@ GREEDY_TOKENS = 24
 def main(path: Path) -> None:
     with GgufFile(path) as gguf:
         model = Reference(gguf)
-        tokenizer = Tokenizer(gguf.metadata)
+        tokenizer = Tokenizer(Lexicon.of(gguf.metadata))
         template = ChatTemplate(gguf.metadata["tokenizer.chat_template"], tokenizer)
     forced = []
     for text in TEXTS:

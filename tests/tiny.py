@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridinfer.edge.tokenizer import _byte_alphabet
+from hybridinfer.edge.lexicon import byte_alphabet
 
 TEMPLATE = (
     "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n{% endif %}"
@@ -38,7 +38,7 @@ def write(
     """
     from gguf import GGUFWriter
 
-    tokens = [*SPECIAL, *_byte_alphabet(), *(merge.replace(" ", "") for merge in MERGES)]
+    tokens = [*SPECIAL, *byte_alphabet(), *(merge.replace(" ", "") for merge in MERGES)]
     writer = GGUFWriter(path, architecture)
     numbers = {
         "block_count": LAYERS,

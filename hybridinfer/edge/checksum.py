@@ -38,6 +38,14 @@ def pieces(path: Path) -> tuple[str, ...]:
     return _once(path, PIECE_BYTES, partial(_hash_pieces, path))
 
 
+def pieces_of(data: bytes) -> tuple[str, ...]:
+    """What `pieces` says of a file with these bytes."""
+    return tuple(
+        hashlib.sha256(data[start : start + PIECE_BYTES]).hexdigest()
+        for start in range(0, max(len(data), 1), PIECE_BYTES)
+    )
+
+
 def _hash_pieces(path: Path) -> tuple[str, ...]:
     starts = range(0, max(path.stat().st_size, 1), PIECE_BYTES)
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="sha256") as pool:

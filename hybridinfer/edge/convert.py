@@ -10,15 +10,16 @@ import json
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelCorrupt, ModelNotFound
+from ..errors import ModelCorrupt, ModelError, ModelNotFound
 from . import checksum
 from .gguf import GgufFile
 from .progress import Progress, silent
+from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,10 @@ VERSION = 1
 """Raised whenever the graph changes: older conversions are then ignored, and removed with their model."""
 GRAPH, WEIGHTS, HEADER = "model.onnx", "weights.bin", "header.gguf"
 """The parts of a model that runs. The header is the GGUF file without its weights; a bundle has one of its own."""
+VOCABULARY = "vocabulary-1.bin"
+"""The tables of the tokenizer, packed; another number when their form changes. A convenience: a model runs without."""
 MANIFEST = "manifest.json"
+_Bytes = bytes  # the class has a property of that name
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,32 @@ class Conversion:
         """Compare the header of a bundle with the manifest. Raises `ModelCorrupt`."""
         self._check(HEADER)
 
+    def vocabulary(self) -> _Bytes | None:
+        """The packed tables of the tokenizer; None where they are absent or not what the manifest says."""
+        try:
+            data = (self.directory / VOCABULARY).read_bytes()
+            wanted = self._manifest()[VOCABULARY]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return data if list(checksum.pieces_of(data)) == wanted else None
+
+    def keep_vocabulary(self, data: _Bytes) -> None:
+        """Put packed tables here, which an older version made without or somebody damaged. A full disk is no error."""
+        try:
+            with locked(self.directory):
+                _replace(self.directory / VOCABULARY, data)
+                manifest = self._manifest() | {VOCABULARY: checksum.pieces_of(data)}
+                _replace(self.directory / MANIFEST, json.dumps(manifest).encode())
+        except (OSError, ValueError, TypeError, ModelNotFound):  # it is read from the GGUF header then, as this time
+            return
+
+    def _manifest(self) -> dict[str, Any]:
+        manifest: dict[str, Any] = json.loads((self.directory / MANIFEST).read_text("utf-8"))
+        return manifest
+
     def _check(self, name: str) -> None:
         try:
-            wanted = json.loads((self.directory / MANIFEST).read_text("utf-8"))[name]
-            intact = list(checksum.pieces(self.directory / name)) == wanted
+            intact = list(checksum.pieces(self.directory / name)) == self._manifest()[name]
         except (OSError, ValueError, KeyError, TypeError):
             intact = False
         if not intact:
@@ -127,9 +153,20 @@ def _write(source: Path, work: Path, report: Report, precision: Precision | None
         if precision is not None:
             (work / HEADER).write_bytes(gguf.header)
     (work / GRAPH).write_bytes(model.SerializeToString())
+    with suppress(ModelError):  # no chat template, or a tokenizer of another kind: said when it is loaded
+        (work / VOCABULARY).write_bytes(Vocabulary.of(source).pack())
     manifest: dict[str, Any] = {file.name: checksum.pieces(file) for file in sorted(work.iterdir())}
     (work / MANIFEST).write_text(json.dumps(manifest), "utf-8")
     work.chmod(0o755)
+
+
+def _replace(file: Path, data: bytes) -> None:
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(data)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -121,13 +121,14 @@ def load(model: Model, store: Store, *, threads: int, pull: bool, setting: Setti
     if conversion is None or not conversion.exists:
         file, conversion = store.verified(model)
         conversion.make(file)
-        return _loaded(Session(conversion, threads=threads, setting=setting), Vocabulary.of(file))
+        vocabulary = _vocabulary(conversion, Vocabulary.of(file, packed=conversion.vocabulary))
+        return _loaded(Session(conversion, threads=threads, setting=setting), vocabulary)
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="load") as executor:
         check = executor.submit(store.verified, model)
-        vocabulary = executor.submit(Vocabulary.of, store.file(model))
+        reading = executor.submit(store.vocabulary, model)
         session = Session(conversion, threads=threads, setting=setting)
         check.result()
-        return _loaded(session, vocabulary.result())
+        return _loaded(session, _vocabulary(conversion, reading.result()))
 
 
 def _session(model: Model, store: Store, threads: int, setting: Setting) -> Session:
@@ -137,6 +138,13 @@ def _session(model: Model, store: Store, threads: int, setting: Setting) -> Sess
         return Session(Unsealed.read(file, master_key(store.environ)), threads=threads, setting=setting)
     conversion.check_header()
     return Session(conversion, threads=threads, setting=setting)
+
+
+def _vocabulary(conversion: Conversion, vocabulary: Vocabulary) -> Vocabulary:
+    """`vocabulary`, which lies in the conversion from now on."""
+    if conversion.vocabulary() is None:
+        conversion.keep_vocabulary(vocabulary.pack())
+    return vocabulary
 
 
 def _loaded(session: Session, vocabulary: Vocabulary) -> Loaded:

@@ -108,7 +108,10 @@ class Store:
         file = self.file(model)
         if model.form == "sealed":
             return Vocabulary.of(file, lambda: read_header(file, master_key(self.environ)))
-        return Vocabulary.of(file / HEADER if model.form == "bundle" else file)
+        if model.form == "bundle":
+            return Vocabulary.of(file / HEADER, packed=Conversion(file).vocabulary)
+        converted = Conversion.of(self.root, model.sha256) if model.sha256 else None
+        return Vocabulary.of(file, packed=converted.vocabulary if converted else None)
 
     def pull(self, model: Model, *, report: Report = silent, from_file: Path | None = None) -> Path:
         """Have `model` here, whole and converted: fetch, verify and convert what is missing or damaged.

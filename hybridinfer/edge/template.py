@@ -41,6 +41,7 @@ class ChatTemplate:
             self._template = environment.from_string(source)
         except jinja2.TemplateSyntaxError as error:
             raise ModelError(f"the model's chat template is broken: {error.message}") from error
+        self.source = source
         self._tokenizer = tokenizer
         self.knows_tools = "tools" in source
         """Whether the template can offer tools to the model."""

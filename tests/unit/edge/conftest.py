@@ -9,6 +9,7 @@ import pytest
 from hybridinfer.edge import checksum
 from hybridinfer.edge.convert import Conversion
 from hybridinfer.edge.gguf import GgufFile
+from hybridinfer.edge.lexicon import Lexicon
 from hybridinfer.edge.session import Session
 from hybridinfer.edge.tokenizer import Tokenizer
 from tests import tiny
@@ -38,4 +39,4 @@ def tiny_session(tiny_conversion: Conversion) -> Session:
 def tokenizer(tiny_gguf: Path) -> Tokenizer:
     """Its tokenizer."""
     with GgufFile(tiny_gguf) as gguf:
-        return Tokenizer(gguf.metadata)
+        return Tokenizer(Lexicon.of(gguf.metadata))
