@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from weakref import ref
 
+from .auditor import Auditor
 from .commands import Result
 from .driver import Drive, Equipment
 from .errors import ConfigurationError
@@ -100,6 +101,7 @@ class AsyncRouter:
         )
         self._under_way = UnderWay()
         self._in_force = InForce(loaded, path, assembler, self._under_way)
+        self._auditor = Auditor(self._under_way)
         self._watch = watch
 
     @classmethod
@@ -147,6 +149,7 @@ class AsyncRouter:
             return _response(await drive.complete())
         finally:
             self._under_way.leave(one)
+            self._auditor.consider(drive)
 
     def stream(self, messages: Messages, **options: Any) -> AsyncStream:
         """Answer piece by piece. Options as in `complete`.
@@ -347,6 +350,7 @@ async def _events(router: AsyncRouter, request: Request, one: _Open) -> AsyncGen
     finally:
         await pieces.aclose()
         under_way.leave(one)
+        router._auditor.consider(drive)  # noqa: SLF001
 
 
 class _Texts:

@@ -44,7 +44,7 @@ from .signals.registry import highest, score_all
 from .types import Reset, Start, Terms, TextDelta, ToolCallDelta
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Generator
 
     from .budget.ledger import Ledger, Reservation
     from .budget.requests import RequestLog
@@ -87,16 +87,34 @@ class Equipment:
 class Drive:
     """One request under way. Use `complete` or iterate `events`, once."""
 
-    def __init__(self, equipment: Equipment, request: Request, *, hold: bool) -> None:
+    def __init__(
+        self, equipment: Equipment, request: Request, *, hold: bool, path: Generator[Command, Any, Result] | None = None
+    ) -> None:
+        """`path`: what is carried out; None: the flow of `request`."""
         self._with = equipment
         self._request = request
-        self._flow = run(request, equipment.runtime, hold=hold)
+        self._flow = run(request, equipment.runtime, hold=hold) if path is None else path
         self._calls: dict[str, Opened] = {}  # by target; those that are booked already are over and harmless
         self._silent: set[asyncio.Task[Outcome]] = set()  # calls that run while the flow does something else
         self._note: Note | None = None
         self.result: Result | None = None
         self.receipt: Receipt | None = None
         """There once the request has ended: answered, failed or abandoned."""
+
+    @property
+    def equipment(self) -> Equipment:
+        """What it began with, whatever policy is in force now."""
+        return self._with
+
+    @property
+    def request(self) -> Request:
+        """As it came."""
+        return self._request
+
+    @property
+    def noted(self) -> bool:
+        """Whether features are kept of this request, so that a label would mean something."""
+        return self._note is not None
 
     async def complete(self) -> Result:
         """The whole answer. Cancelling books what is owed, then passes on."""
@@ -152,6 +170,8 @@ class Drive:
 
     def _tell(self, receipt: Receipt) -> None:
         self.receipt = receipt
+        if receipt.kind == "audit" and not receipt.attempts:
+            return  # it could not begin: nothing happened
         tell(receipt, self._with.hooks if self._note is None else (*self._with.hooks, self._note))
 
     async def _carry_out(self, command: Command) -> Any:

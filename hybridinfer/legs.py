@@ -84,7 +84,17 @@ class Leg:
 class Legs:
     """All calls of one request, and their lines on the receipt."""
 
-    def __init__(self, request: Request, runtime: Runtime, *, receipt_id: str, deadline: float, hold: bool) -> None:
+    def __init__(
+        self,
+        request: Request,
+        runtime: Runtime,
+        *,
+        receipt_id: str,
+        deadline: float,
+        hold: bool,
+        spent: Decimal = Decimal(0),
+    ) -> None:
+        """`spent`: what the request has cost already, on another receipt."""
         self.attempts: list[Attempt] = []
         self.acted = False
         """A target may have acted on the request."""
@@ -93,6 +103,7 @@ class Legs:
         self._receipt_id = receipt_id
         self._deadline = deadline
         self._hold = hold
+        self._before = spent
         self._open = Decimal(0)  # worst cases of the calls that are not booked yet
 
     @property
@@ -259,4 +270,4 @@ class Legs:
 
     def _spent(self) -> Decimal:
         """Paid and open: two calls that run side by side share the request's budget."""
-        return sum((attempt.cost_usd for attempt in self.attempts), self._open)
+        return sum((attempt.cost_usd for attempt in self.attempts), self._before + self._open)

@@ -119,6 +119,10 @@ class Receipt:
     """The whole story of one request. It is on every response and on every error."""
 
     id: str
+    kind: Literal["request", "audit"] = "request"
+    """audit: no caller asked; what was answered here was asked of a cloud, too, to learn from (`audit_share`)."""
+    audits: str = ""
+    """Of an audit: the id of the request's receipt."""
     policy: str
     policy_digest: str = ""
     policy_revision: str = ""

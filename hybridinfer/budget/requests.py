@@ -27,6 +27,10 @@ _OLDER = "id, at, rule, target, zone, code, degraded, seconds, input_tokens, out
 _COLUMNS = f"{_OLDER}, attempts"
 
 
+AUDIT = "(audit)"
+"""The rule of rows that no caller asked for; see `audit_share`. They count as money, not as requests."""
+
+
 class Tried(NamedTuple):
     """One attempt of a request."""
 
@@ -107,7 +111,7 @@ def _row(receipt: Receipt, now: float) -> tuple[Any, ...]:
     return (
         receipt.id,
         now,
-        receipt.decision.rule if receipt.decision else None,
+        AUDIT if receipt.kind == "audit" else receipt.decision.rule if receipt.decision else None,
         receipt.target,
         receipt.zone,
         receipt.code,

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ..types import Usage
+from .requests import AUDIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,7 +49,7 @@ class Baseline:
     always_local_usd: Decimal
     """What the machine costs, if the policy prices it, at the mean of the requests it answered."""
     saved_usd: Decimal
-    """Always-cloud minus what was really spent, failed attempts included."""
+    """Always-cloud minus what was really spent, failed attempts and audits included."""
 
 
 def grouping(by: str) -> Callable[[Record], str]:
@@ -75,19 +76,20 @@ def lines(records: Iterable[Record], by: str) -> tuple[Line, ...]:
 
 
 def total(records: Iterable[Record], key: str = "all") -> Line:
-    """The sums of `records` as one line."""
+    """The sums of `records` as one line. An audit is money and tokens, but no request."""
     every = tuple(records)
-    count = max(1, len(every))
-    times = sorted(record.seconds for record in every)
+    asked = [record for record in every if record.rule != AUDIT]
+    count = max(1, len(asked))
+    times = sorted(record.seconds for record in asked)
     return Line(
         key=key,
-        requests=len(every),
+        requests=len(asked),
         input_tokens=sum(record.input_tokens for record in every),
         output_tokens=sum(record.output_tokens for record in every),
         cost_usd=sum((record.cost_usd for record in every), Decimal(0)),
         estimated_usd=sum((record.estimated_usd for record in every), Decimal(0)),
-        cloud_share=sum(record.zone == "cloud" for record in every) / count,
-        degraded_share=sum(record.degraded for record in every) / count,
+        cloud_share=sum(record.zone == "cloud" for record in asked) / count,
+        degraded_share=sum(record.degraded for record in asked) / count,
         p50_seconds=_quantile(times, 0.50),
         p95_seconds=_quantile(times, 0.95),
     )
@@ -98,7 +100,8 @@ def baseline(records: Iterable[Record], prices: PriceBook, target: str) -> Basel
 
     Raises LookupError where nobody can price `target`.
     """
-    every = tuple(records)
+    paid = tuple(records)
+    every = [record for record in paid if record.rule != AUDIT]
     always = sum(
         (
             prices.cost(
@@ -117,7 +120,7 @@ def baseline(records: Iterable[Record], prices: PriceBook, target: str) -> Basel
         always_cloud_usd=always,
         random_usd=always * cloud / max(1, len(every)),
         always_local_usd=sum(local, Decimal(0)) * len(every) / max(1, len(local)),
-        saved_usd=always - sum((record.cost_usd for record in every), Decimal(0)),
+        saved_usd=always - sum((record.cost_usd for record in paid), Decimal(0)),
     )
 
 

@@ -28,10 +28,11 @@ from ..signals.features import NAMES
 T = TypeVar("T")
 Side = Literal["local", "cloud"]
 """Whose answer a label judges: that of a target on the device or in the own network, or a cloud's."""
-Source = Literal["feedback", "schema", "escalated"]
-"""Who judged: the program by `router.feedback`, the demanded format, or a check that the answer did not pass."""
+Source = Literal["feedback", "audit", "schema", "escalated"]
+"""Who judged: the program by `router.feedback`, a cloud that was asked the same afterwards, the demanded format, or a
+check that the answer did not pass."""
 
-TRUST: tuple[Source, ...] = ("feedback", "schema", "escalated")
+TRUST: tuple[Source, ...] = ("feedback", "audit", "schema", "escalated")
 """Where several judged one answer, the first of these counts."""
 FEATURES = crc32("\n".join(NAMES).encode())
 """Which features a row holds; rows with others are no use."""
@@ -93,15 +94,15 @@ class Journal:
 
         self._submit(write).add_done_callback(_complain)
 
-    def label(self, receipt_id: str, score: float) -> Future[bool]:
-        """Keep what the program thinks of the answer, 0..1. False where no features of this request are kept."""
+    def label(self, receipt_id: str, score: float, *, source: Source = "feedback") -> Future[bool]:
+        """Keep how good the answer was, 0..1. False where no features of this request are kept."""
         now = self._clock()
 
         def write(db: sqlite3.Connection) -> bool:
             row = db.execute("SELECT side FROM requests WHERE id = ? AND side IS NOT NULL", (receipt_id,)).fetchone()
             if row is not None:
                 db.execute(
-                    "INSERT OR REPLACE INTO labels VALUES (?, ?, 'feedback', ?, ?)", (receipt_id, row[0], now, score)
+                    "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?)", (receipt_id, row[0], source, now, score)
                 )
             return row is not None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
-from ..signals.weights import state_folder
+from ..signals.weights import ENVIRONMENT, OFF, is_off, state_folder
 from .journal import Journal
 from .levels import LiveLevels, levels_path
 from .notes import Note, take_note
@@ -26,21 +26,24 @@ class Memory:
 
     def __init__(self, policy: Policy, environ: Mapping[str, str], before: Memory | None = None) -> None:
         """`before`: what the last policy's router remembers; what is still about the same things is taken over."""
-        folder = state_folder(environ)
         self.policy = policy
-        self.levels = LiveLevels(policy, levels_path(policy, folder))
+        self.levels: LiveLevels | None = None
         self.journal: Journal | None = None
+        if is_off(environ):
+            return
+        folder = state_folder(environ)
+        self.levels = LiveLevels(policy, levels_path(policy, folder))
         if policy.learning.store == "features":
             self.journal = Journal(folder / JOURNAL, keep=policy.learning.keep)
         if before is not None:
-            if before.policy.name == policy.name and before.levels.takes(policy):
+            if before.levels is not None and before.policy.name == policy.name and before.levels.takes(policy):
                 self.levels = before.levels
             if self.journal is not None and before.policy.learning == policy.learning:
                 self.journal = before.journal
 
     def place(self, results: Mapping[str, SignalResult], *, count: bool) -> Mapping[str, SignalResult]:
         """The results with the levels in force; see `LiveLevels.place`."""
-        return self.levels.place(results, count=count)
+        return results if self.levels is None else self.levels.place(results, count=count)
 
     def note(
         self, request: Request, results: Mapping[str, SignalResult], infos: Mapping[str, TargetInfo]
@@ -51,6 +54,8 @@ class Memory:
     async def label(self, receipt_id: str, score: float) -> bool:
         """Keep a label; see `AsyncRouter.feedback`. Raises ConfigurationError where the policy keeps nothing."""
         if self.journal is None:
+            if self.levels is None:
+                raise ConfigurationError(f"{ENVIRONMENT} is {OFF}, so nothing is kept to learn from")
             raise ConfigurationError(
                 f"policy {self.policy.name!r} keeps nothing to learn from; say 'learning: {{store: features}}' in it"
             )
@@ -58,15 +63,23 @@ class Memory:
 
         return await asyncio.wrap_future(self.journal.label(receipt_id, score))
 
+    async def audited(self, receipt_id: str, score: float) -> None:
+        """Keep what an audit found of a local answer."""
+        if self.journal is not None:
+            import asyncio
+
+            await asyncio.wrap_future(self.journal.label(receipt_id, score, source="audit"))
+
     def leave(self, successor: Memory) -> None:
         """Write what `successor` does not go on with."""
-        if successor.levels is not self.levels:
+        if self.levels is not None and successor.levels is not self.levels:
             self.levels.close()
         if self.journal is not None and successor.journal is not self.journal:
             self.journal.close()
 
     def close(self) -> None:
         """Write what is not written yet; blocks for a moment."""
-        self.levels.close()
+        if self.levels is not None:
+            self.levels.close()
         if self.journal is not None:
             self.journal.close()

@@ -15,7 +15,10 @@ logger = logging.getLogger("hybridinfer.requests")
 
 
 class Hook(Protocol):
-    """Called after every request, answered or not, on the event loop: be quick, or hand over to a thread."""
+    """Called after every request, answered or not, on the event loop: be quick, or hand over to a thread.
+
+    Audits (`audit_share`) have receipts, too, as they cost money; their `kind` is `audit`.
+    """
 
     def on_receipt(self, receipt: Receipt) -> None:
         """Take the receipt. What is raised here is logged and never reaches the caller."""
@@ -27,7 +30,9 @@ def tell(receipt: Receipt, hooks: Sequence[Hook]) -> None:
     for attempt in receipt.attempts:
         if attempt.code is Code.UNAUTHORIZED:
             logger.error("target %s: %s; the key must be mended", attempt.target, attempt.because or "unauthorized")
-    if receipt.target is None:
+    if receipt.kind == "audit":
+        logger.info("%s: audit of %s for $%s", receipt.id, receipt.audits, receipt.cost_usd)
+    elif receipt.target is None:
         logger.warning("%s: nobody answered (%s)", receipt.id, receipt.code)
     elif logger.isEnabledFor(logging.INFO):
         line = "%s: %s answered on rung %s in %.3f s for $%s"

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainSerializer, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 
 from .block import Block
 from .scalars import Duration, Number, fault
@@ -64,6 +72,23 @@ def check_levels(levels: Mapping[str, float]) -> None:
         raise fault("the shares of all levels make up 100%", hint, at="levels")
 
 
+def _part(value: object) -> float:
+    if isinstance(value, str) and (match := re.fullmatch(SHARE, value, re.ASCII)):
+        value = float(Decimal(match[1]) / 100)
+    if not isinstance(value, float) or not 0 <= value <= 1:
+        raise fault("not a share", "write it such as 2%, from 0% to 100%")
+    return value
+
+
+Part = Annotated[
+    float,
+    PlainValidator(_part),
+    PlainSerializer(lambda part: f"{100 * part:.10g}%"),
+    WithJsonSchema({"type": "string", "pattern": f"^{SHARE}$"}),
+]
+"""A part of something, 0 included; written `2%`."""
+
+
 class LearningBlock(Block):
     """What may be kept of the traffic, so that `hybridinfer learn` can learn from it. Never a text."""
 
@@ -71,6 +96,16 @@ class LearningBlock(Block):
     """features: for every request at the lowest privacy level, the sixty numbers that the complexity score sees."""
     keep: Duration = 90 * 24 * 3600.0
     """How long features and labels are kept; written in hours, such as `2160h`."""
+    audit_share: Part = 0.0
+    """The part of the requests answered on the device or in the own network that is asked of the plan's next cloud
+    target, too, once the caller has his answer, to learn whether the answer was as good. Paid like any request; never
+    past a boundary, never with tools. Written `2%`."""
+
+    @model_validator(mode="after")
+    def _audits_are_kept(self) -> Self:
+        if self.audit_share and self.store == "nothing":
+            raise fault("an audit is of no use where nothing is kept", "add store: features", at="audit_share")
+        return self
 
 
 def as_written(levels: Mapping[str, float]) -> dict[str, Any]:

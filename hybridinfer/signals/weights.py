@@ -15,19 +15,30 @@ if TYPE_CHECKING:
     from .complexity import Scorer
 
 ENVIRONMENT = "HYBRIDINFER_STATE"
-"""Overrides the folder of what is learned from one's own traffic."""
+"""Overrides the folder of what is learned from one's own traffic; `off`: nothing is remembered."""
+OFF = "off"
 
 _VERSION = re.compile(r"complexity-(\d{4,})\.json")
 
 
 def state_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """The folder of what is learned: the user's state folder (XDG_STATE_HOME on Linux). Makes nothing."""
+    """The folder of what is learned: the user's state folder (XDG_STATE_HOME on Linux). Makes nothing.
+
+    Raises ConfigurationError where there is none.
+    """
+    if is_off(environ):
+        raise ConfigurationError(f"{ENVIRONMENT} is {OFF}, so nothing is remembered; name a folder")
     named = (os.environ if environ is None else environ).get(ENVIRONMENT)
     if named:
         return Path(named).expanduser().absolute()
     import platformdirs
 
     return Path(platformdirs.user_state_dir("hybridinfer"))
+
+
+def is_off(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether nothing shall be remembered: for drills, tests, and machines without a disk."""
+    return (os.environ if environ is None else environ).get(ENVIRONMENT) == OFF
 
 
 def versions(folder: Path) -> dict[int, Path]:
@@ -48,7 +59,7 @@ def scorer_of(block: SignalBlock) -> tuple[Scorer, str]:
         return load(), ""
     if asked != "learned":
         raise ConfigurationError(f"complexity: options.weights is {asked!r}; write shipped or learned")
-    known = versions(state_folder() / "weights")
+    known = {} if is_off() else versions(state_folder() / "weights")
     if not known:
         return load(), "shipped weights, as nothing is learned yet"
     number, file = list(known.items())[-1]
