@@ -1,4 +1,7 @@
-"""Ask a local target questions with known answers, and note what its confidence would look at. No text is kept."""
+"""Ask a local target questions with known answers, and note what its confidence would look at. No text is kept.
+
+It is asked through the lock like anybody else, under a policy of one line: the questions stay on this machine.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 from .edge.calibrate import Labelled
 from .edge.certainty import Gauge
 from .edge.confidence import features
+from .policy.load import load
+from .privacy.egress import Clearance, Guarded
 from .targets.base import Finish
 from .types import Message, Request, Text, TextDelta
 
 if TYPE_CHECKING:
     from .edge.calibrate import Question
+    from .policy.model import Policy
     from .targets.base import Target
 
 MAX_TOKENS = 32
@@ -26,28 +32,34 @@ async def ask_all(
 ) -> list[tuple[Labelled, str]]:
     """Every question, greedily, a few at a time; with each label the text, which is the caller's to forget.
 
-    `told` gets the number of answers so far. Raises `TargetFailed` where one fails.
+    `told` gets the number of answers so far. Raises `TargetFailed` where one fails, and for a target that does not answer
+    on this machine.
     """
+    locked = Guarded(target, _policy(target.info.name))
     gate, done = asyncio.Semaphore(parallel), 0
 
     async def one(question: Question) -> tuple[Labelled, str]:
         nonlocal done
         async with gate:
-            answer = await _ask(target, question)
+            answer = await _ask(locked, question)
         done += 1
         told(done)
         return answer
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(question)) for question in questions]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(question)) for question in questions]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     return [task.result() for task in tasks]
 
 
-async def _ask(target: Target, question: Question) -> tuple[Labelled, str]:
+async def _ask(target: Guarded, question: Question) -> tuple[Labelled, str]:
     message = Message(role="user", parts=(Text(text=question.ask),))
     request = Request(messages=(message,), max_tokens=MAX_TOKENS, temperature=0.0, logprobs=True)
     gauge, texts, finish = Gauge(), list[str](), None
-    stream: Any = target.stream(request, stream=False)
+    clearance = Clearance(request=request, levels={}, tags={})
+    stream: Any = target.stream(request, stream=False, clearance=clearance)
     async with aclosing(stream) as events:
         async for event in events:
             if isinstance(event, TextDelta):
@@ -64,3 +76,14 @@ async def _ask(target: Target, question: Question) -> tuple[Labelled, str]:
     cut = finish is not None and finish.finish_reason == "length"
     seen = features(certainty, text, reason="length" if cut else "stop")
     return Labelled(features=seen, right=question.is_answered_by(text)), text
+
+
+def _policy(name: str) -> Policy:
+    return load(
+        {
+            "version": 1,
+            "targets": {name: {"kind": "own", "zone": "device"}},
+            "boundaries": [{"name": "questions-stay-here", "zones": ["device"]}],
+            "rules": [{"name": "all", "use": [name]}],
+        }
+    )
