@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from ..errors import HybridinferError
 from ..policy.model import Policy, zone_of
-from .terminal import print_json
+from .terminal import hanging, print_json
+
+if TYPE_CHECKING:
+    from ..edge.catalogue import Model
 
 DISTRIBUTION = "hybridinfer-sdk"
 FOREIGN = "hybridinfer"
@@ -56,7 +59,7 @@ def doctor(
     else:
         for finding in findings:
             hint = f"; {finding.hint}" if finding.hint else ""
-            print(f"{finding.status:<5}  {finding.about:<11}  {finding.what}{hint}")
+            print(hanging(f"{finding.status:<5}  {finding.about:<11}  ", f"{finding.what}{hint}"))
     return 1 if _faults(findings) else 0
 
 
@@ -65,6 +68,7 @@ def examine(policy: Path | None, environ: Mapping[str, str]) -> Iterator[Finding
     yield python()
     yield from packages()
     yield telemetry()
+    yield computing()
     loaded, findings = find_policy(policy, environ)
     yield from findings
     yield from models(loaded, environ)
@@ -104,6 +108,15 @@ def packages() -> Iterator[Finding]:
             what=f"the distribution {FOREIGN!r} {version} is installed: it is another project with the same import name",
             hint=f"pip uninstall {FOREIGN}, then pip install --force-reinstall --no-deps {DISTRIBUTION}",
         )
+
+
+def computing() -> Finding:
+    """What onnxruntime can compute on here, by the names of `options: {providers: [...]}`."""
+    from ..edge.providers import here
+    from ..edge.session import runtime
+
+    what = f"local models can run on: {', '.join(here(runtime().get_available_providers()))}"
+    return Finding(about="provider", status="ok", what=what)
 
 
 def telemetry() -> Finding:
@@ -155,7 +168,7 @@ def keys(policy: Policy, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def models(policy: Policy | None, environ: Mapping[str, str]) -> Iterator[Finding]:
     """The local models that the policy names: here or not; and room on the disk for them."""
-    from ..edge.catalogue import find
+    from ..edge.catalogue import AUTO, find
     from ..edge.fetch import offline
     from ..edge.store import Store
 
@@ -163,20 +176,38 @@ def models(policy: Policy | None, environ: Mapping[str, str]) -> Iterator[Findin
     blocks = policy.targets if policy else {}
     for name in dict.fromkeys(block.model for block in blocks.values() if block.kind == "onnx"):
         try:
-            model = find(name)
+            model = store.largest() if name == AUTO else find(name)
             state = store.state(model)
         except HybridinferError as error:
             yield Finding(about="model", status="fault", what=str(error))
             continue
         if state == "absent":
-            hint = f"hybridinfer models pull {name}"
+            hint = (
+                f"hybridinfer models pull {name}" if model.form == "gguf" else "the policy names a path that is empty"
+            )
             yield Finding(about="model", status="note", what=f"{name} is not on this machine", hint=hint)
         else:
             stage = "ready" if state == "ready" else "here, converted at its first use"
-            yield Finding(about="model", status="ok", what=f"{name} is {stage}, {store.size(model) / 1e6:,.0f} MB")
+            what = f"{name if name != AUTO else f'auto: {model.id}'} is {stage}, {store.size(model) / 1e6:,.0f} MB"
+            yield Finding(about="model", status="ok", what=what)
+            yield from key(model, store.environ)
     if offline(environ):
         yield Finding(about="model", status="note", what="HYBRIDINFER_OFFLINE is set: nothing will be fetched")
     yield disk(store.root, shutil.disk_usage)
+
+
+def key(model: Model, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Of a sealed model: whether its key is there. It is never shown."""
+    if model.form != "sealed":
+        return
+    from ..edge.sealed import master_key
+
+    try:
+        master_key(environ)
+    except HybridinferError as error:
+        yield Finding(about="key", status="fault", what=f"{model.file}: {error}")
+    else:
+        yield Finding(about="key", status="ok", what=f"{model.file}: the model key is set")
 
 
 def disk(root: Path, usage: Callable[[Path], tuple[int, int, int]]) -> Finding:

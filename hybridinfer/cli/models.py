@@ -1,30 +1,33 @@
-"""`hybridinfer models`: the local models of this machine."""
+"""`hybridinfer models`: the local models of this machine. The commands that measure or make one have files of their own."""
 
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from ..edge.catalogue import catalogue, find
+from ..edge.signature import Signature
 from ..edge.store import Store
-from ..errors import ModelError
-from .terminal import print_json, talk
+from ..errors import ConfigurationError, ModelError
+from .progress import bar
+from .terminal import UsageError, print_json, talk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..edge.catalogue import Model
-    from ..edge.progress import Progress, Report
 
-app = App(name="models", help="List, fetch, verify and remove local models.", help_format="plaintext")
+app = App(
+    name="models", help="List, fetch, verify, measure, seal, quantize and remove local models.", help_format="plaintext"
+)
+app.command("hybridinfer.cli.models_bench:bench", name="bench")
+app.command("hybridinfer.cli.models_quantize:quantize", name="quantize")
+app.command("hybridinfer.cli.models_seal:encrypt", name="encrypt")
+app.command("hybridinfer.cli.models_seal:new_key", name="new-key")
 
 DEFAULT = "qwen2.5-coder-0.5b"
 Json = Annotated[bool, Parameter(negative="")]
-_DOING = {"fetch": "fetching", "verify": "checking", "convert": "converting"}
 
 
 @app.command(name="list")
@@ -58,7 +61,7 @@ def pull(model: str = DEFAULT, *, from_file: Path | None = None, json: Json = Fa
         json: Print {id, file, sha256, state, bytes, disk_bytes, seconds}.
     """
     store, wanted, begun = Store.default(), find(model), time.monotonic()
-    with _bar(wanted.id) as report:
+    with bar(wanted.id) as report:
         file = store.pull(wanted, report=report, from_file=from_file)
     seconds = time.monotonic() - begun
     if json:
@@ -70,16 +73,20 @@ def pull(model: str = DEFAULT, *, from_file: Path | None = None, json: Json = Fa
 
 
 @app.command
-def verify(*models: str, json: Json = False) -> int:
+def verify(*models: str, signature: Path | None = None, public_key: Path | None = None, json: Json = False) -> int:
     """Check every byte of the given models, or of all that are here. Exit code 1 where one is damaged or missing.
+
+    A sealed model is opened, which takes its key: HYBRIDINFER_MODEL_KEY, or the keyring.
 
     Args:
         models: Names or paths; none: every model of the catalogue that is here.
+        signature: A sigstore bundle that must vouch for the one model given.
+        public_key: The key (PEM) that the signature must be of.
         json: Print {models: [{id, ok, because}]}.
     """
-    store = Store.default()
+    store, vouched = Store.default(), _signature(models, signature, public_key)
     chosen = [find(name) for name in models] or [m for m in catalogue().values() if store.state(m) != "absent"]
-    rows = [_verdict(store, model) for model in chosen]
+    rows = [_verdict(store, model, vouched) for model in chosen]
     if json:
         print_json({"models": rows})
     else:
@@ -119,33 +126,20 @@ def _row(store: Store, model: Model) -> dict[str, Any]:
     }
 
 
-def _verdict(store: Store, model: Model) -> dict[str, Any]:
+def _signature(models: tuple[str, ...], file: Path | None, public_key: Path | None) -> Signature | None:
+    if file is None and public_key is None:
+        return None
+    if file is None or public_key is None or len(models) != 1:
+        raise UsageError("--signature and --public-key go together, with one model")
+    return Signature(file=file, public_key=public_key)
+
+
+def _verdict(store: Store, model: Model, vouched: Signature | None) -> dict[str, Any]:
     try:
-        with _bar(model.id) as report:
+        with bar(model.id) as report:
             store.verify(model, report)
-    except ModelError as error:
+        if vouched is not None:
+            vouched.check(store.file(model))
+    except (ModelError, ConfigurationError) as error:
         return {"id": model.id, "ok": False, "because": str(error)}
     return {"id": model.id, "ok": True, "because": ""}
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Report]:
-    """A progress bar on stderr, where that is a terminal; silence elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Bars(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
-        task = bars.add_task(title)
-
-        def report(progress: Progress) -> None:
-            bars.update(
-                task,
-                description=f"{_DOING[progress.stage]} {title}",
-                completed=progress.done,
-                total=progress.total or None,
-            )
-
-        yield report

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _SHARE, _MOST, _UNKNOWN = 4, 2 << 30, 1 << 30
@@ -18,6 +20,12 @@ def available(system: Path = Path("/")) -> int:
 def default_limit(system: Path = Path("/")) -> int:
     """A quarter of what is available, at most 2 GiB: the application was here first."""
     return min(available(system) // _SHARE, _MOST)
+
+
+def give_back() -> None:
+    """Return freed memory to the system: glibc keeps hundreds of megabytes after a model was loaded from memory."""
+    with suppress(OSError, AttributeError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _free(meminfo: Path) -> int | None:

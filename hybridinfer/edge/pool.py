@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigurationError, ModelError
 from .convert import Conversion
 from .engine import Engine, Loaded
+from .memory import give_back
 from .sealed import master_key
 from .session import Session
 from .setting import Setting
@@ -135,7 +136,9 @@ def _session(model: Model, store: Store, threads: int, setting: Setting) -> Sess
     """Of a model that runs as it is."""
     file, conversion = store.verified(model)
     if model.form == "sealed":
-        return Session(Unsealed.read(file, master_key(store.environ)), threads=threads, setting=setting)
+        session = Session(Unsealed.read(file, master_key(store.environ)), threads=threads, setting=setting)
+        give_back()
+        return session
     conversion.check_header()
     return Session(conversion, threads=threads, setting=setting)
 

@@ -58,6 +58,23 @@ def master_key(environ: Mapping[str, str]) -> bytes:
     return key
 
 
+def keep(key: str) -> None:
+    """Store `key` in the system's keyring. Raises `ConfigurationError` where there is none, or one has a key already."""
+    if _from_keyring():
+        raise ConfigurationError(
+            f"the keyring has a model key already; delete it first: keyring del {' '.join(KEYRING)}"
+        )
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError as error:
+        raise ConfigurationError("the keyring needs: pip install 'hybridinfer-sdk[protect]'") from error
+    try:
+        keyring.set_password(*KEYRING, key)
+    except KeyringError as error:
+        raise ConfigurationError(f"the keyring takes no key ({type(error).__name__}); set {KEY_VARIABLE}") from error
+
+
 def _from_keyring() -> str | None:
     try:
         import keyring

@@ -14,21 +14,26 @@ from typing import TYPE_CHECKING, Literal
 
 from ..errors import ModelCorrupt, ModelError, ModelNotFound
 from . import checksum
-from .catalogue import catalogue
-from .convert import HEADER, MANIFEST, Conversion, locked
+from .catalogue import catalogue, find
+from .convert import GRAPH, HEADER, MANIFEST, Conversion, locked
 from .fetch import fetch, verified
 from .gguf import GgufFile
+from .memory import available
 from .progress import Progress, silent
-from .sealed import master_key
+from .sealed import SealedFile, master_key
 from .unsealed import Unsealed, read_header
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .catalogue import Model
     from .progress import Report
 
+_LOADED = 1.9
+"""Bytes in memory for each byte of a 4-bit GGUF file, whose weights are 8 bits wide once they are loaded."""
+_SPARE = 512 << 20
+"""For keys and values, and the application."""
 State = Literal["absent", "fetched", "ready"]
 """Not here; here but not converted yet; here and converted."""
 
@@ -102,6 +107,14 @@ class Store:
         conversion.make(file, report)
         with GgufFile(file) as gguf:
             return gguf.header, conversion
+
+    def graph(self, model: Model) -> bytes:
+        """The graph of `model`, which is ready. Raises `ModelError` or `ConfigurationError`."""
+        file, conversion = self.verified(model)
+        if model.form == "sealed":
+            return bytes(SealedFile(file).open(master_key(self.environ), only=GRAPH)[GRAPH])
+        conversion.check_graph()
+        return conversion.graph.read_bytes()
 
     def vocabulary(self, model: Model) -> Vocabulary:
         """The vocabulary of `model`, read once per process. Raises `ModelError`, `ConfigurationError` or `OSError`."""
@@ -184,6 +197,20 @@ class Store:
         size = place.stat().st_size if place.is_file() else 0
         converted = model.sha256 is not None and model.form == "gguf"
         return size + (Conversion.of(self.root, str(model.sha256)).bytes if converted else 0)
+
+    def largest(self, variants: Sequence[str] = (), *, room: int | None = None) -> Model:
+        """The largest model of the catalogue that is here and fits `room` bytes (None: what is available now).
+
+        Only those of `variants` where it names any. Where several are here and none fits, the smallest is taken: the
+        machine may page, but it answers. Where none is here, the smallest of all: its first call says how to get it.
+        Raises `ModelNotFound` for an unknown name.
+        """
+        known = catalogue()
+        models = [find(name) for name in variants] if variants else list(known.values())
+        models.sort(key=lambda model: model.bytes)
+        ready = [model for model in models if self.state(model) != "absent"] or models[:1]
+        free = available() if room is None else room
+        return next((model for model in reversed(ready) if model.bytes * _LOADED + _SPARE <= free), ready[0])
 
     def states(self) -> Mapping[str, State]:
         """The state of every model of the catalogue."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from ..dialects.base import with_instruction
-from ..edge.catalogue import find
+from ..edge import tuning
+from ..edge.catalogue import AUTO, find
 from ..edge.confidence import features, find_map
 from ..edge.engine import Task
 from ..edge.generate import Done, GenerationFailed, Piece, Prompt
@@ -24,6 +25,7 @@ from ..edge.store import Store
 from ..edge.template import TemplateRefused
 from ..edge.threads import default_threads
 from ..edge.toolcalls import Call, ToolCallParser, opening
+from ..edge.tuning import Tuning
 from ..edge.vocabulary import Vocabulary
 from ..errors import ConfigurationError, ModelError
 from ..policy.model import continues, zone_of
@@ -43,7 +45,10 @@ if TYPE_CHECKING:
 
 
 class OnnxTarget:
-    """Answers with the block's `model`: a catalogue id, a path to a GGUF file, or `hf://org/repo/file@sha256`."""
+    """Answers with the block's `model`: a catalogue id, `auto`, `hf://org/repo/file@sha256`, or a path.
+
+    A path leads to a GGUF file, a bundle (`models quantize`) or a sealed model (`models encrypt`).
+    """
 
     def __init__(self, block: TargetBlock, context: TargetContext) -> None:
         try:
@@ -53,8 +58,11 @@ class OnnxTarget:
             place = ".".join(map(str, fault["loc"]))
             raise ConfigurationError(f"target {context.name!r}: options.{place}: {fault['msg']}") from error
         self._block = block
-        self._model = find(block.model, sha256=self._options.sha256)
         self._store = Store.default(context.environ)
+        if block.model == AUTO:  # a look at a few files' names and at the free memory
+            self._model = self._store.largest(self._options.variants)
+        else:
+            self._model = find(block.model, sha256=self._options.sha256)
         self._environ = context.environ
         windows = (self._options.ctx, block.context_window, self._model.context_window)
         tools = self._model.tools if self._options.tools is None else self._options.tools
@@ -129,18 +137,26 @@ class OnnxTarget:
         """How sure an answer is; read once, a file of a kilobyte."""
         return find_map(self._model.id, self._environ)
 
+    @cached_property
+    def _tuned(self) -> Tuning:
+        """As the policy says, else as `models bench --tune` found, else the physical cores; a file of a kilobyte."""
+        if self._options.threads is not None:
+            return Tuning(threads=self._options.threads, spinning=True)
+        found = tuning.known(self._store.root, self._model)
+        return found or Tuning(threads=default_threads(), spinning=True)
+
     def _engine(self) -> Engine:
-        options = self._options
+        options, tuned = self._options, self._tuned
         return POOL.take(
             self._model,
             self._store,
             self,
-            threads=options.threads or default_threads(),
+            threads=tuned.threads,
             waiting=options.queue,
             rows=options.batch,
             memory=options.memory,
             pull=options.pull == "auto",
-            setting=options.setting(),
+            setting=options.setting(spinning=tuned.spinning),
         )
 
     def _prompt(self, request: Request, vocabulary: Vocabulary) -> Prompt:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hybridinfer.cli import main, models
+from hybridinfer.cli import main, models, progress
 from hybridinfer.edge import checksum
 from hybridinfer.edge.catalogue import Model
 from hybridinfer.edge.progress import Progress
@@ -117,6 +117,6 @@ def test_the_bar_is_drawn_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("sys.stderr", stderr)
     for terminal in (False, True):
         monkeypatch.setenv("TTY_COMPATIBLE", "1" if terminal else "0")
-        with models._bar("tiny") as report:
+        with progress.bar("tiny") as report:
             report(Progress(stage="convert", done=5, total=10))
         assert ("converting tiny" in stderr.getvalue()) is terminal
