@@ -224,12 +224,14 @@ class _Run:
     def _until(self, position: int) -> float:
         """When target number `position` has to be done: the deadline, less what a later rung here needs."""
         assert self.decision is not None
-        later = [self.runtime.infos[name] for name in self.decision.plan[position + 1 :]]
-        if any(info.zone == "device" and info.kind != "canned" for info in later):
-            return self.deadline - self.last_rung
-        if any(info.kind == "canned" for info in later):
-            return self.deadline - min(0.05, self.seconds / 20)
-        return self.deadline
+        until = self.deadline
+        for name in self.decision.plan[position + 1 :]:
+            info = self.runtime.infos[name]
+            if info.kind == "canned":
+                until = self.deadline - min(0.05, self.seconds / 20)
+            elif info.zone == "device":
+                return self.deadline - self.last_rung
+        return until
 
     def _target(self, position: int) -> Generator[Command, Any, Tried]:
         """All attempts on one target; a hedged first attempt may take in the next target, too."""

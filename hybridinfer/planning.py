@@ -39,6 +39,7 @@ class Planner:
         self._tokens: dict[str, int] = {}
         self._worst: dict[str, Decimal | None] = {}
         self._needs = request.needs
+        self._limits = tuple(self._own_budgets())
         self.long = characters(request) > INLINE_CHARACTERS
         """Counting takes so long that it belongs into a thread."""
 
@@ -137,7 +138,7 @@ class Planner:
         if worst is None:
             return "nobody can price it; give it a `price:` in the policy"
         if worst > 0:
-            for name, limit in self._own_budgets():
+            for name, limit in self._limits:
                 if spent + worst > limit:
                     return f"{name}: up to ${worst:f} more would pass ${limit:f}"
         return ""

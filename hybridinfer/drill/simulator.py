@@ -61,6 +61,9 @@ from .world import Answers, Step, World
 if TYPE_CHECKING:
     from ..budget.ledger import Ledger
 
+RARELY = 100_000
+"""New objects between two looks for garbage during a run."""
+
 T = TypeVar("T")
 
 Scorer = Callable[[Request, Standing], Mapping[str, SignalResult]]
@@ -163,7 +166,7 @@ def run(
     for call in calls:
         heappush(agenda, (call.wakes, next(order), call))
     cued = deque(cues)
-    with _without_collecting():
+    with _collecting_rarely():
         while agenda:
             due, _, call = heappop(agenda)
             while cued and cued[0][0] <= due:
@@ -176,15 +179,18 @@ def run(
 
 
 @contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Every story is kept to the end: looking through them again and again for garbage takes a fifth of the time."""
-    collects = gc.isenabled()
-    gc.disable()
+def _collecting_rarely() -> Iterator[None]:
+    """Every story is kept to the end: looking through them again and again for garbage takes a fifth of the time.
+
+    Rarely, not never: a request that fails leaves a few objects in a cycle, its error's traceback.
+    """
+    before = gc.get_threshold()
+    if 0 < before[0] < RARELY:  # 0: somebody has switched it off
+        gc.set_threshold(RARELY, *before[1:])
     try:
         yield
     finally:
-        if collects:
-            gc.enable()
+        gc.set_threshold(*before)
 
 
 class _Caller:
