@@ -5,7 +5,8 @@ Who prices a target, in this order:
 1. its `price:` block in the policy;
 2. the price list of genai-prices (bundled with that package, never fetched), for the vendor that the target calls:
    kinds `openai` and `anthropic` without a `base_url` mean that vendor, any other address is matched against the
-   addresses that genai-prices knows. `options: {service_tier, speed, processing}` choose the vendor's tariff;
+   addresses that genai-prices knows. `options: {extra_body: {service_tier, speed}}` choose the vendor's tariff; a body
+   field that may add a fee which is not on the list makes the target unaffordable without a `price:`;
 3. nothing, and the call is free, where no vendor sends a bill: zone `device`, and zone `network` at an address that
    is no known vendor's (writing `zone: network` declares a server to be one's own);
 4. nobody: the target is unaffordable until the policy prices it. Unknown is never free.
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from ..types import Usage
     from .rates import Ceiling, Rates
 
+    Today = tuple[Ceiling | None, dict[tuple[int, int], Decimal]]
+
 _DAY = 86_400.0
+_KEPT = 512  # bounds of one target that are remembered; alike requests ask for the same again and again
 
 
 class PriceBook:
@@ -46,11 +50,18 @@ class PriceBook:
         None means that nobody can price the target. Raises KeyError for an unknown target.
         """
         entry = self._entries[target]
-        ceiling = entry.ceiling(self._clock())
+        ceiling, known = entry.today(self._clock())
         if ceiling is None:
             return None
-        nano = ceiling.nano(input_tokens=input_tokens, max_tokens=max_tokens)
-        return from_nano(nano + entry.machine(entry.timeout))
+        size = (input_tokens, max_tokens)
+        usd = known.get(size)
+        if usd is None:
+            nano = ceiling.nano(input_tokens=input_tokens, max_tokens=max_tokens)
+            usd = from_nano(nano + entry.machine(entry.timeout))
+            if len(known) >= _KEPT:
+                known.clear()
+            known[size] = usd
+        return usd
 
     def cost(self, target: str, usage: Usage, *, at: datetime, seconds: float = 0.0) -> Decimal:
         """What `usage` cost in USD by the prices of `at` (naive means UTC), rounded up to a nano-dollar.
@@ -73,7 +84,8 @@ class _Entry:
         self._hour = to_nano(block.price.usd_per_hour) if block.price else 0
         self._block = block
         self._tariff: tuple[tariffs.Tariff | None] | None = None
-        self._today: tuple[float, Ceiling | None] = (-1.0, None)
+        self._day = -1.0
+        self._today: Today = (None, {})
 
     def machine(self, seconds: float) -> int:
         """Nano-dollars for so many seconds of the machine, at most for the timeout; rounded up."""
@@ -84,15 +96,15 @@ class _Entry:
         tariff = self._find()
         return None if tariff is None else tariff.at(at)
 
-    def ceiling(self, now: float) -> Ceiling | None:
-        """The bound for calls made at `now`, in seconds since the epoch."""
+    def today(self, now: float) -> Today:
+        """The bound for calls made at `now`, in seconds since the epoch, and what it gave before for some sizes."""
         day = now // _DAY
-        known, ceiling = self._today
-        if day != known:
+        if day != self._day:
             tariff = self._find()
             ceiling = None if tariff is None else tariff.ceiling(datetime.fromtimestamp(now, UTC).date())
-            self._today = (day, ceiling)
-        return ceiling
+            self._today = (ceiling, {})  # first: another thread that sees the new day shall not find the old bound
+            self._day = day
+        return self._today
 
     def _find(self) -> tariffs.Tariff | None:
         if self._tariff is None:  # two threads may both look: they find the same
