@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 _COMPACT: JsonCompileOptions = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """As models write JSON on one line; free white space invites small ones to fill the page with it."""
 
+LARGEST = 100_000
+"""Characters of a grammar. Building one takes time that grows faster than it does, and all other answers wait meanwhile."""
+_FUEL = 100_000
+"""What building the states may cost, in llguidance's units; a tenth of its own limit, which takes seconds."""
+
 _known: WeakKeyDictionary[Tokenizer, LLTokenizer] = WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -71,10 +76,13 @@ class Guided:
 
     def __init__(self, grammar: str, tokenizer: Tokenizer) -> None:
         import numpy as np
-        from llguidance import LLMatcher
+        from llguidance import LLMatcher, LLParserLimits
 
+        if len(grammar) > LARGEST:
+            raise GenerationFailed(Code.UNSUPPORTED, "the demanded format is too large for guided output")
         lexicon = _lexicon(tokenizer)
-        self._matcher: LLMatcher = LLMatcher(lexicon, grammar, log_level=0)
+        limits = LLParserLimits(initial_lexer_fuel=_FUEL)
+        self._matcher: LLMatcher = LLMatcher(lexicon, grammar, log_level=0, limits=limits)
         if self._matcher.is_error():
             raise GenerationFailed(Code.UNSUPPORTED, "the demanded format has what guided output does not know")
         self._size = lexicon.vocab_size

@@ -149,3 +149,31 @@ def test_a_schema_that_is_not_json_is_unsupported():
         for_format(ResponseFormat(type="json_schema", schema={"enum": {1, 2}}))
     assert caught.value.code is Code.UNSUPPORTED
     assert Guided.__doc__
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ResponseFormat(type="choice", choices=tuple(f"choice {number}" for number in range(20_000))),
+        ResponseFormat(type="json_schema", schema={"enum": [f"value {number}" for number in range(20_000)]}),
+        ResponseFormat(type="regex", pattern="|".join(f"x{number}y" for number in range(20_000))),
+        ResponseFormat(type="regex", pattern="(a{1000}){1000}"),
+    ],
+    ids=["choices", "enum", "pattern", "repeats"],
+)
+def test_a_format_beyond_measure_is_refused(tokenizer, wanted):
+    """The engine's one thread would build it while all other answers wait: for choices by the ten thousand, a minute."""
+    with pytest.raises(GenerationFailed) as raised:
+        write(for_format(wanted), tokenizer, 0, most=5)
+    assert raised.value.code in {Code.UNSUPPORTED, Code.INVALID_OUTPUT}
+
+
+def test_an_ordinary_large_schema_is_no_trouble(tokenizer):
+    """Two hundred properties with enumerations and patterns."""
+    each = [{"enum": ["a", "b"]}, {"type": "string", "pattern": "^[A-Z]{2}-[0-9]{6}$"}, {"type": "number"}]
+    properties = {f"property {number}": each[number % 3] for number in range(200)}
+    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    make = for_format(ResponseFormat(type="json_schema", schema=schema))
+    constraint = make(tokenizer)
+    constraint.mask(np.zeros(tokenizer.size, np.float32))
+    assert not constraint.done
