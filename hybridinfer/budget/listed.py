@@ -25,7 +25,7 @@ FILE = Path(__file__).with_name("listed.json")
 
 def certainly_priced(block: TargetBlock) -> bool:
     """Whether the vendor's price of this model is known for sure; False says nothing, so ask `tariffs.find`."""
-    at_its_vendor = block.base_url is None and zone_of(block) != "device"
+    at_its_vendor = block.base_url is None and zone_of(block) != "device" and "extra_body" not in block.options
     return at_its_vendor and block.model in _index().get(block.kind, ())
 
 

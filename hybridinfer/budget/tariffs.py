@@ -7,6 +7,7 @@ effect here, so the same policy and the same date always give the same price.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -16,16 +17,55 @@ from ..policy.model import Price, zone_of
 from .rates import Ceiling, Rates, from_policy, from_vendor, highest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ModelInfo, ModelPrice
+    from genai_prices.types import ModelInfo, ModelPrice, PriceVariant
 
     from ..policy.model import TargetBlock
 
 VENDORS = {"openai": "openai", "anthropic": "anthropic"}
 """Whose bill it is where a target of this kind has no `base_url`."""
-_OPTIONS = ("service_tier", "speed", "processing")
+TARIFFS = ("service_tier", "speed", "processing")
+"""Fields of `options: {extra_body: ...}` that choose the vendor's tariff. `processing: batch` no vendor takes here: it
+is how the price list names the tariff, for gateways that collect calls."""
+_STANDARD = frozenset({"auto", "default", "standard", "standard_only"})
+PRICELESS = frozenset(
+    {
+        "cache_control",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "metadata",
+        "output_config",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "reasoning",
+        "reasoning_effort",
+        "response_format",
+        "safety_identifier",
+        "seed",
+        "stop",
+        "stop_sequences",
+        "store",
+        "stream_options",
+        "temperature",
+        "thinking",
+        "tool_choice",
+        "top_k",
+        "top_logprobs",
+        "top_p",
+        "user",
+        "verbosity",
+    }
+)
+"""Fields of `extra_body` that change how many tokens are billed at most, not what one costs, nor add a fee."""
+UNBOUNDED = frozenset({"best_of", "max_completion_tokens", "max_output_tokens", "max_tokens", "n"})
+"""Fields of `extra_body` that lift the limit which the worst case is made of: no price can make up for that."""
+_SEARCHES = re.compile(r"(?<!re)search|deep-research")  # models that look things up on every call, for a fee
 _DAYS_KEPT = 8
 
 
@@ -43,6 +83,8 @@ class Tariff(Protocol):
 
 def find(block: TargetBlock) -> Tariff | None:
     """The tariff of a target; None where nobody can price it."""
+    if UNBOUNDED & _body(block).keys():
+        return None
     if block.price is not None and "input" in block.price.model_fields_set:
         return Fixed(from_policy(block.price))
     zone = zone_of(block)
@@ -128,8 +170,30 @@ def _listed(block: TargetBlock) -> Listed | None:
         return None  # on the list without a price, which does not mean for nothing
     # A model that the vendor resells carries tariffs of the vendor who made it: they do not apply here.
     resold = not any(model is own for own in provider.models)
-    asked = {key: str(block.options[key]) for key in _OPTIONS if key in block.options}
-    return Listed(model, {} if resold else asked)
+    asked = _asked(block, () if resold else model.price_variants or ())
+    return None if asked is None or _SEARCHES.search(model.id) else Listed(model, asked)
+
+
+def _asked(block: TargetBlock, variants: Iterable[PriceVariant]) -> Mapping[str, str] | None:
+    """The tariff that the target asks for, on the list; None where it may be billed for what the list does not know.
+
+    That is a tariff without a price, and any field of the body that is not known to cost nothing by itself: tools
+    that the vendor runs (`tools`, `web_search_options`), a region (`inference_geo`), sound or pictures (`modalities`).
+    """
+    body = _body(block)
+    if body.keys() - PRICELESS - set(TARIFFS):
+        return None
+    known = [variant.when for variant in variants]
+    asked = {key: str(body[key]) for key in TARIFFS if key in body}
+    extra = {key: value for key, value in asked.items() if value not in _STANDARD}
+    if any(not any(when.get(key) == value for when in known) for key, value in extra.items()):
+        return None
+    return asked
+
+
+def _body(block: TargetBlock) -> Mapping[str, object]:
+    body = block.options.get("extra_body")
+    return body if isinstance(body, dict) else {}  # anything else is refused where the target is built
 
 
 def _prices(model: ModelInfo) -> list[ModelPrice]:

@@ -1,4 +1,8 @@
-"""Upper bounds for pictures and files, by the vendors' published formulas; ceilings where the size is unknown."""
+"""Upper bounds for pictures and files, by the vendors' published formulas; ceilings where the size is unknown.
+
+The pages are named from memory, as of 2026: no package that can be installed (the vendors' SDKs, genai-prices) states
+these figures. So unknown models take the dearest formula, and a bill above its bound is booked in full all the same.
+"""
 
 from __future__ import annotations
 

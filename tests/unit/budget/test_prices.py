@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridinfer.budget.prices import PriceBook
-from hybridinfer.policy.model import Policy
+from hybridinfer.policy.model import Policy, TargetBlock
+from hybridinfer.targets.base import TargetContext
+from hybridinfer.targets.openai import OpenAITarget
 from hybridinfer.types import Usage
 
 NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
@@ -173,17 +175,70 @@ def test_the_time_of_day_chooses_the_price() -> None:
 
 
 def test_a_tariff_is_asked_for_by_options() -> None:
-    """`options: {service_tier: flex}` is billed as flex, and bounded by the dearer standard tariff."""
-    flex = {"kind": "openai", "model": "gpt-6-sol", "options": {"service_tier": "flex"}}
+    """A body with `service_tier: flex` is billed as flex, and bounded by the dearer standard tariff."""
+    flex = {"kind": "openai", "model": "gpt-6-sol", "options": {"extra_body": {"service_tier": "flex"}}}
     standard = {"kind": "openai", "model": "gpt-6-sol"}
     assert cost(flex, input_tokens=1000) * 2 == cost(standard, input_tokens=1000) == Decimal("0.002")
     assert worst(flex, 1000, 0) == worst(standard, 1000, 0)
 
 
+def test_the_adapter_takes_the_options_that_choose_a_tariff() -> None:
+    """What the price book reads is what the target sends: the same field of the same mapping."""
+    body = {"service_tier": "flex"}
+    block = TargetBlock.model_validate({"kind": "openai", "model": "gpt-6-sol", "options": {"extra_body": body}})
+    target = OpenAITarget(block, TargetContext(name="t", environ={"OPENAI_API_KEY": "k"}))
+    assert target._extra_body == body
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        ("gpt-6-sol", {"web_search_options": {}}),
+        ("gpt-6-sol", {"tools": [{"type": "web_search"}]}),
+        ("gpt-6-sol", {"modalities": ["text", "audio"]}),
+        ("gpt-6-sol", {"service_tier": "tomorrow"}),
+        ("gpt-6-sol", {"something": "new"}),
+        ("gpt-4o-search-preview", {}),
+        ("o3-deep-research", {}),
+    ],
+)
+def test_what_the_list_cannot_price_is_unaffordable(model: str, body: dict[str, object]) -> None:
+    """Fees for tools that the vendor runs, sound, unknown tariffs and fields: never zero, but a price from the policy."""
+    block: dict[str, object] = {"kind": "openai", "model": model, "options": {"extra_body": body}}
+    assert worst(block, 1000, 100) is None
+    with pytest.raises(LookupError):
+        cost(block, input_tokens=1000)
+    assert worst({**block, "price": {"input": 1, "output": 1}}, 1000, 100) == Decimal("0.0011")
+
+
+@pytest.mark.parametrize("body", [{"inference_geo": "us"}, {"mcp_servers": []}])
+def test_a_region_or_remote_tools_are_unaffordable(body: dict[str, object]) -> None:
+    """Anthropic's surcharge for a region, and its tools' fees, are on no list."""
+    assert worst({**CLAUDE, "options": {"extra_body": body}}, 1000, 100) is None
+
+
+@pytest.mark.parametrize("field", ["n", "best_of", "max_tokens", "max_completion_tokens"])
+def test_a_body_that_lifts_the_limit_is_unaffordable(field: str) -> None:
+    """The worst case is made of `max_tokens`: a body that goes around it has none, whatever the policy's price."""
+    block = {**OPENAI, "price": {"input": 1, "output": 1}, "options": {"extra_body": {field: 4}}}
+    assert worst(block, 1000, 100) is None
+
+
+@pytest.mark.parametrize("body", [{"temperature": 0.5}, {"reasoning_effort": "low"}, {"service_tier": "auto"}])
+def test_fields_without_a_price_change_nothing(body: dict[str, object]) -> None:
+    """Sampling and thinking are paid by the token."""
+    assert worst({**OPENAI, "options": {"extra_body": body}}, 1000, 100) == worst(OPENAI, 1000, 100)
+
+
+def test_a_regional_address_is_unaffordable() -> None:
+    """OpenAI's addresses for data residency bill a surcharge that is on no list."""
+    assert worst({**OPENAI, "base_url": "https://eu.api.openai.com/v1"}, 1000, 100) is None
+
+
 def test_a_dearer_tariff_raises_the_bound() -> None:
     """`speed: fast` doubles the price, and the worst case with it."""
     slow = {"kind": "anthropic", "model": "claude-opus-5"}
-    fast = {**slow, "options": {"speed": "fast"}}
+    fast = {**slow, "options": {"extra_body": {"speed": "fast"}}}
     assert cost(fast, output_tokens=1000) == 2 * cost(slow, output_tokens=1000)
     assert worst(fast, 0, 1000) == 2 * (worst(slow, 0, 1000) or 0)
 
@@ -218,7 +273,7 @@ def test_contradicting_counts_are_billed_in_full() -> None:
 BLOCKS = [
     OPENAI,
     CLAUDE,
-    {"kind": "openai", "model": "gpt-6-sol", "options": {"service_tier": "priority"}},
+    {"kind": "openai", "model": "gpt-6-sol", "options": {"extra_body": {"service_tier": "priority"}}},
     {"kind": "anthropic", "model": "claude-sonnet-4-5"},
     {"kind": "openai", "model": "deepseek-v4-flash", "base_url": "https://api.deepseek.com"},
     {"kind": "openai", "model": "sonar-pro", "base_url": "https://api.perplexity.ai"},

@@ -16,7 +16,7 @@ from hybridinfer.budget.contract import DAY, NOON, Clock, policy_with
 from hybridinfer.budget.ledger import default_path, open_log, records_path
 from hybridinfer.budget.ledger_sqlite import SqliteLedger
 from hybridinfer.budget.prices import PriceBook
-from hybridinfer.budget.requests import Record, RequestLog, read
+from hybridinfer.budget.requests import Record, RequestLog, Tried, read
 from hybridinfer.budget.usage import baseline, grouping, lines, total
 from hybridinfer.policy.model import Policy
 from hybridinfer.receipt import Attempt, Code, Decision, Receipt, Zone
@@ -69,6 +69,10 @@ def test_a_receipt_becomes_a_row(place: Path) -> None:
         cost_usd=Decimal("0.75"),
         estimated_usd=Decimal("0.5"),
         tags={"team": "a"},
+        attempts=(
+            Tried(target="cloud", code="timeout", seconds=0.0),
+            Tried(target="cloud", code="ok", seconds=0.0),
+        ),
     )
 
 
