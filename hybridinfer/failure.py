@@ -39,13 +39,17 @@ _UNFIT = frozenset({Code.OVER_BUDGET, Code.FORBIDDEN, Code.UNSUPPORTED, Code.CON
 
 
 def failure(receipt: Receipt, last: Outcome | None) -> RequestError:
-    """The error for a request that nobody answered, with the last target's own error as its cause."""
-    error = _kind(receipt)(_message(receipt), receipt)
+    """The error for a request that nobody answered: `last` gives its type and its cause.
+
+    That is how the last target of the plan ended. In a hedge it is the first choice's end, which also decides where the
+    plan goes on; the line of the target that was asked beside it stands behind it on the receipt.
+    """
+    error = _kind(receipt, last)(_message(receipt), receipt)
     error.__cause__ = last.error if last is not None else None
     return error
 
 
-def _kind(receipt: Receipt) -> type[RequestError]:
+def _kind(receipt: Receipt, last: Outcome | None) -> type[RequestError]:
     codes = [attempt.code for attempt in receipt.attempts if attempt.code is not Code.UNSAFE]
     if not codes:
         reasons = {removal.reason for removal in receipt.decision.removed} if receipt.decision else set[Reason]()
@@ -54,10 +58,11 @@ def _kind(receipt: Receipt) -> type[RequestError]:
         if reasons & {Reason.BUDGET, Reason.PRICE}:
             return BudgetExceeded
         return PrivacyViolation if Reason.BOUNDARY in reasons else AllTargetsFailed
-    if codes[-1] in _UNFIT and len({_BY_LAST_CODE.get(code) for code in codes}) > 1:
+    code = codes[-1] if last is None else last.code
+    if code in _UNFIT and len({_BY_LAST_CODE.get(code) for code in codes}) > 1:
         # Something else went wrong first; the whole story is on the receipt.
         return AllTargetsFailed
-    return _BY_LAST_CODE.get(codes[-1], AllTargetsFailed)
+    return _BY_LAST_CODE.get(code, AllTargetsFailed)
 
 
 def _message(receipt: Receipt) -> str:

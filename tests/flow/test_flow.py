@@ -1215,6 +1215,18 @@ class TestHedging:
         play = Play(self.stage(), slow, {"cloud": bad(first), "other": bad(second)}, ok())
         assert [attempt.target for attempt in play.receipt.attempts] == called
 
+    @pytest.mark.parametrize(
+        ("second", "use"), [(Code.TIMEOUT, ("cloud", "other")), (Code.REFUSED, ("cloud", "other"))]
+    )
+    def test_the_first_choice_names_the_error_and_its_cause(self, second, use):
+        """Type, cause and course of the plan tell one story; the other leg's end stands on the receipt."""
+        slow, cause = Pending(target="cloud", handle="running"), RuntimeError("the first one's")
+        ends = {"cloud": bad(Code.RATE_LIMITED, error=cause), "other": bad(second, error=RuntimeError("the other's"))}
+        play = Play(self.stage(use=use), slow, ends)
+        assert type(play.error) is RateLimitError
+        assert play.error.__cause__ is cause
+        assert [code for _target, _number, code in play.codes] == [Code.RATE_LIMITED, second]
+
     def test_a_first_choice_that_may_not_be_called_is_skipped(self):
         """No race without it: the next target has one of its own."""
         play = Play(self.stage(budgets=DAY), ok(), deny=("cloud",))
