@@ -17,7 +17,7 @@ from .checksum import stamp
 if TYPE_CHECKING:
     from .checksum import Stamp
 
-_vouched: set[tuple[Stamp, Stamp, Stamp]] = set()
+_vouched: set[tuple[Stamp, ...]] = set()
 _lock = threading.Lock()
 
 
@@ -29,7 +29,9 @@ class Signature:
     public_key: Path
 
     def check(self, model: Path) -> None:
-        """Pass where the key's owner signed exactly these bytes; once per process for files that stay as they are.
+        """Pass where the key's owner signed exactly these bytes, a file or all files of a folder.
+
+        Once per process for files that stay as they are.
 
         Raises `ModelCorrupt` where not, `ModelNotFound` where signature or key are missing, and
         `ConfigurationError` where the extra is.
@@ -37,7 +39,8 @@ class Signature:
         for file in (self.file, self.public_key):
             if not file.is_file():
                 raise ModelNotFound(f"there is no file {file.name}; a signed model needs its signature and public key")
-        seen = (stamp(model), stamp(self.file), stamp(self.public_key))
+        files = sorted(file for file in model.rglob("*") if file.is_file()) if model.is_dir() else [model]
+        seen = tuple(map(stamp, (*files, self.file, self.public_key)))
         with _lock:
             if seen in _vouched:
                 return

@@ -35,6 +35,7 @@ class Fault(NamedTuple):
 
 _RESERVED = {"levels", "needs", "tags"}
 _KEY_NAME = re.compile(r"(?i)(?:^|[_-])(?:api[_-]?key|key|token|secret|password|authorization)$")
+_NO_SECRETS = frozenset({"public_key"})  # the file of a key that everybody may have
 _KEY_TEXT = re.compile(
     r"(?:sk|pk|rk)-[\w-]{16,}|gh[pousr]_\w{20,}|AKIA[0-9A-Z]{16}|xox[a-z]-[\w-]{10,}|Bearer\s+\S{12,}"
 )
@@ -100,7 +101,8 @@ def _secrets(policy: Policy) -> Iterator[Fault]:
     blocks += [(("signals", name), signal.options) for name, signal in policy.signals.items()]
     for at, options in blocks:
         for way, value in _texts((*at, "options"), options):
-            named = isinstance(way[-1], str) and _KEY_NAME.search(way[-1]) and not re.fullmatch(REFERENCE, value)
+            secret = isinstance(way[-1], str) and way[-1] not in _NO_SECRETS and _KEY_NAME.search(way[-1])
+            named = secret and not re.fullmatch(REFERENCE, value)
             if named or _KEY_TEXT.search(value):
                 yield Fault(way, "a secret is never written into a policy", hint)
     for name, target in policy.targets.items():
