@@ -26,26 +26,26 @@ from .commands import (
     Outcome,
     Pending,
     Race,
-    Relay,
-    Restart,
     Result,
     Runtime,
     Score,
     Sleep,
     Work,
 )
-from .continuing import NO_PREFIX, Join, continuable, continuation, stricter
-from .errors import StreamInterrupted
+from .continuing import NO_PREFIX
 from .failure import failure
 from .legs import Ask, Leg, Legs
 from .planning import Planner
-from .receipt import ANSWERED, Code, Decision, Reason, Receipt, Removal
+from .receipt import ANSWERED, Code, Decision, Receipt
 from .resilience.retry import Retries
+from .rest import Rest
+from .shown import Shown
 from .types import Request
 
 if TYPE_CHECKING:
     from .policy.model import RuleBlock
     from .policy.rung import Agreement
+    from .receipt import OnInterrupt
     from .signals.base import SignalResult
 
 Flow = Generator[Command, Any, Result]
@@ -100,7 +100,7 @@ class _Run:
         self.runtime = runtime
         self.policy = runtime.policy
         settings = runtime.policy.resilience
-        self.on_interrupt = request.on_interrupt or settings.on_interrupt
+        self.on_interrupt: OnInterrupt = request.on_interrupt or settings.on_interrupt
         self.streaming = not hold
         self.hold = hold or self.on_interrupt == "buffer"
         self.planner = Planner(request, runtime)
@@ -112,8 +112,7 @@ class _Run:
         self.legs = Legs(request, runtime, receipt_id=self.id, deadline=self.deadline, hold=self.hold)
         self.decision: Decision | None = None
         self.last: Outcome | None = None
-        self.shown: tuple[str, Outcome] | None = None  # who said the last piece that the caller holds, and how it ended
-        self.rest: Ask | None = None  # what continuing targets are asked
+        self.shown = Shown(request, self.on_interrupt)
         self.overflowed = 0  # the largest window that turned out to be too small, in tokens
 
     def steps(self) -> Flow:
@@ -122,6 +121,7 @@ class _Run:
         decision: Decision = yield from self._computed(partial(self.planner.plan, scores))
         self.decision = decision
         self.checks = Checks(self.runtime, self.legs, self.planner.request, decision)
+        self.rest = Rest(self.runtime, self.planner, decision)
         kept: tuple[str, Outcome] | None = None
         lone: tuple[str, Outcome] | None = None
         position = 0
@@ -148,8 +148,8 @@ class _Run:
                 break
         if (last_resort := kept or lone) is not None:
             return (yield from self._answered(*last_resort))
-        if self.shown is not None:
-            raise self._interrupted(*self.shown)
+        if self.shown.last is not None:
+            raise self.shown.error(self.receipt())
         raise failure(self.receipt(), self.last)
 
     @cached_property
@@ -184,41 +184,20 @@ class _Run:
         checked = yield from self.checks.accept(accept, target, outcome, until=self._until(position))
         said, now = outcome.answer, checked.answer
         other = (said.text, said.tool_calls) != (now.text, now.tool_calls)
-        if self.shown is not None and self.shown[0] == target and (other or checked.code is Code.UNSURE):
-            self.shown = target, replace(checked, code=Code.UNSURE)
-            yield from self._take_back()
+        if self.shown.by(target) and (other or checked.code is Code.UNSURE):
+            yield from self.shown.reject(checked)
         return checked
 
     def _answered(self, target: str, outcome: Outcome) -> Flow:
-        if self.streaming and (self.shown is None or self.shown[0] != target):
-            yield from self._take_back()
+        if self.streaming and not self.shown.by(target):
+            yield from self.shown.take_back()
             yield Deliver(target=target, answer=outcome.answer)
         return Result(answer=outcome.answer, receipt=self.receipt(target))
 
-    def _take_back(self) -> Generator[Command, Any, None]:
-        """Before anything new is shown. Not earlier: if nobody else answers, the caller keeps what came."""
-        if self.shown is not None:
-            target, outcome = self.shown
-            self.shown = None
-            yield Restart(because=f"{target}: {outcome.code}")
-
-    def _interrupted(self, target: str, outcome: Outcome) -> StreamInterrupted:
-        partial = outcome.answer.text
-        because = f"{outcome.code}: {outcome.because}" if outcome.because else str(outcome.code)
-        message = f"the stream of target {target!r} failed after {len(partial)} characters ({because})"
-        error = StreamInterrupted(message, self.receipt(), partial=partial)
-        error.__cause__ = outcome.error
-        return error
-
     def _fall_through(self, code: Code, following: int) -> bool:
         assert self.decision is not None
-        if following == len(self.decision.plan):
+        if following == len(self.decision.plan) or self.shown.stays:
             return False
-        if self.shown is not None and self.on_interrupt == "continue":
-            if not continuable(self.request, self.shown[1]):
-                return False
-        elif self.shown is not None and self.on_interrupt != "restart":
-            return False  # what was shown stays
         return code in ALWAYS_FALL_THROUGH or code in self.policy.resilience.fallback_on
 
     def _until(self, position: int) -> float:
@@ -241,9 +220,9 @@ class _Run:
         held = accept is not None and accept.deliver == "held"
         ask = Ask(planner=self.planner, levels=self.decision.levels, hold=held)
         unfit = self._no_larger(target) or (self._no_draft() if accept is not None else None)
-        if unfit is None and self.shown is not None and self.on_interrupt == "continue":
-            ask = yield from self._goes_on(*self.shown, until=until)
-            unfit = yield from self._cannot_go_on(target, ask)
+        if unfit is None and self.shown.goes_on and self.shown.last is not None:
+            ask = yield from self.rest.ask(*self.shown.last, until=until)
+            unfit = yield from self.rest.unfit(target, ask)
         if unfit is not None:
             return Tried(target, self.legs.note(target, 1, unfit), position + 1)
         retries: Retries | None = None
@@ -256,10 +235,10 @@ class _Run:
                 tried = yield from self._hedged(position, after=after)
             code = tried.outcome.code
             if ask.continues and code in NO_PREFIX and number < self.policy.resilience.retry.attempts:
-                ask = self._anew(ask)
+                ask = self.rest.anew(ask)
                 number += 1
                 continue
-            settled = code in ANSWERED or tried.next > position + 1 or (self.shown and self.shown[0] == target)
+            settled = code in ANSWERED or tried.next > position + 1 or self.shown.by(target)
             if settled or code not in self.policy.resilience.retry_on or self.legs.must_not_repeat:
                 return tried
             if retries is None:
@@ -279,7 +258,7 @@ class _Run:
         """Why an answer that may be rejected should not even be asked for."""
         if not self.request.safe_to_retry:
             return TWICE
-        if self.shown is not None and self.on_interrupt == "continue":
+        if self.shown.goes_on:
             return Outcome(code=Code.UNSUPPORTED, because="the rest of an answer cannot be checked", sent=False)
         return None
 
@@ -299,29 +278,6 @@ class _Run:
             return self.runtime.latencies[plan[position]].quantile(0.95)
         return hedge.after
 
-    def _goes_on(self, target: str, cut: Outcome, *, until: float) -> Generator[Command, Any, Ask]:
-        """What is asked of those who shall go on where `target` broke off: once for each such break.
-
-        The beginning is measured like any message before it leaves: an answer may hold what no question held.
-        """
-        assert self.decision is not None
-        held = cut.answer.text
-        if self.rest is None or self.rest.join is None or self.rest.join.held != held:
-            said = self.runtime.count_text(target, held)
-            request = continuation(self.planner.request, held, tokens=said)
-            seconds = max(until - self.runtime.clock(), 0.001)
-            scores: Mapping[str, SignalResult] = yield Score(request=request, seconds=seconds)
-            found = {name: result.level for name, result in scores.items()}
-            levels = stricter(self.policy, self.decision.levels, found)
-            self.rest = Ask(planner=Planner(request, self.runtime), levels=levels, join=Join(held=held, anew=False))
-        return self.rest if held.strip() else self._anew(self.rest)
-
-    def _anew(self, ask: Ask) -> Ask:
-        """The request as it came, for a target that takes no beginning: what it repeats is dropped."""
-        assert self.decision is not None
-        assert ask.join is not None
-        return Ask(planner=self.planner, levels=self.decision.levels, join=replace(ask.join, anew=True))
-
     def _no_larger(self, target: str) -> Outcome | None:
         """The outcome of a target whose window is no larger than one that was too small; it is not called."""
         window = self.runtime.infos[target].context_window
@@ -330,23 +286,15 @@ class _Run:
         because = f"its window of {window} is no larger than one that was too small"
         return Outcome(code=Code.CONTEXT_TOO_LONG, because=because, sent=False)
 
-    def _cannot_go_on(self, target: str, ask: Ask) -> Generator[Command, Any, Outcome | None]:
-        if not self.runtime.infos[target].continues:
-            return Outcome(code=Code.UNSUPPORTED, because="cannot continue an answer", sent=False)
-        unfit: Removal | None = yield from self._computed(partial(ask.planner.removal, target))
-        if unfit is not None and unfit.reason is Reason.CONTEXT:
-            return Outcome(code=Code.CONTEXT_TOO_LONG, because=unfit.because, sent=False)
-        return None
-
     def _attempt(self, target: str, number: int, ask: Ask, *, until: float) -> Steps:
         """One attempt, from its reservation to its bill."""
         leg = yield from self.legs.begin(target, number, ask, until=until)
         if isinstance(leg, Outcome):
             return leg
-        before = self.shown[1].answer if self.shown is not None else None
+        before = self.shown.last[1].answer if self.shown.last is not None else None
         try:
             outcome: Outcome = yield leg.call
-            outcome = yield from self._relayed(target, outcome, ask.join)
+            outcome = yield from self.shown.relay(target, outcome, ask.join)
         except GeneratorExit:
             self.legs.drop(leg)
             raise
@@ -380,7 +328,7 @@ class _Run:
                 ends = {first: reply}
             winner = next((name for name, end in ends.items() if end.code in ANSWERED), None)
             if winner is not None:
-                ends[winner] = yield from self._relayed(winner, ends[winner])
+                ends[winner] = yield from self.shown.relay(winner, ends[winner])
         except GeneratorExit:
             for one in legs:
                 self.legs.drop(one)
@@ -391,21 +339,6 @@ class _Run:
         ends = yield from self.legs.end_all(legs, ends)
         named = winner or first  # whoever is asked beside it for speed alone does not decide where the plan goes
         return Tried(named, ends[named], position + (1 if isinstance(reply, Outcome) else 2))
-
-    def _relayed(self, target: str, outcome: Outcome, join: Join | None = None) -> Steps:
-        """A stream that has begun is shown to its end; anything else is as it is."""
-        ended = outcome
-        if outcome.code not in ANSWERED or (outcome.opened is None and join is None):
-            return outcome
-        if join is None:
-            yield from self._take_back()
-        if outcome.opened is not None:
-            ended = yield Relay(target=target, opened=outcome.opened, joins=join is not None)
-        if join is None or self.shown is None:
-            self.shown = target, ended
-        elif ended.code is not Code.CANCELLED:  # else it did not fit, and the caller holds what was there before
-            self.shown = target, replace(ended, answer=join.whole(self.shown[1].answer, ended.answer))
-        return ended
 
     def _computed(self, does: Callable[[], Any]) -> Generator[Command, Any, Any]:
         """What `does` gives; of a long request in a thread."""
