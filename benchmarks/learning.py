@@ -7,6 +7,10 @@ its requests get labels (one draw of success or failure by the recorded rates), 
 the recorded strong models where the cloud's answers were labelled, too, else against a cloud that always succeeds.
 Beside ours stands the naive ridge, fitted to the same labels from nothing.
 
+A few hundred requests judge with noise, too: "+-" is the standard error of the score without labels on them, "noise"
+that of the change, both by a bootstrap of the same requests. A draw is "surely" worse where the 97.5% quantile of its
+change is still below -.01; the other draws below it may be as good as before.
+
 Shares: the shipped score on each family, on two that follow one another, on traffic that repeats one prompt, and on
 traffic sorted by difficulty. The share of each upper level is counted from the first request on.
 """
@@ -21,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridinfer.learning.controller import Controller
-from hybridinfer.learning.fit import Labels, fit, ridge, standardised
+from hybridinfer.learning.fit import Labels, fit, ranks, ridge, standardised
 from hybridinfer.signals.complexity import Scorer
 from hybridinfer.signals.complexity import load as load_scorer
 
@@ -34,6 +38,8 @@ LEAST_JUDGED = 400
 NAIVE = 10.0
 """The naive ridge's strength, in labels."""
 TOLERATED = 0.01
+BOOTSTRAP = 200
+"""Samples of the requests that judge."""
 SHARES = ({"low": 0.9, "high": 0.1}, {"low": 0.7, "high": 0.3}, {"low": 0.6, "medium": 0.3, "high": 0.1})
 
 
@@ -53,7 +59,13 @@ class Trial:
     """One draw of labels, judged on the rest; APGR."""
 
     zero: float
+    zero_error: float
+    """Standard error of `zero`."""
     ours: float
+    error: float
+    """Standard error of `ours` less `zero`."""
+    at_best: float
+    """The 97.5% quantile of `ours` less `zero`."""
     naive: float
     taken: bool
 
@@ -62,8 +74,8 @@ def few_labels(data: routing_data.Outcomes, x: np.ndarray, draws: int) -> None:
     """The table of what labels bring."""
     print(f"Few labels, {draws} draws each: APGR on the rest of the family; change against no labels")
     print(
-        f"  {'family':12} {'labels':>6} {'judged':6} {'none':>5}  {'ours':>6} {'worst':>6} {'< -.01':>6} {'taken':>5}  "
-        f"{'naive':>6} {'worst':>6}"
+        f"  {'family':12} {'labels':>6} {'judged':6} {'none':>5} {'+-':>5}  {'ours':>6} {'worst':>6} {'noise':>5} "
+        f"{'< -.01':>6} {'surely':>6} {'taken':>5}  {'naive':>6} {'worst':>6}"
     )
     everything: list[tuple[int, str, float, list[Trial]]] = []
     for family in sorted(set(data.family.tolist())):
@@ -78,19 +90,21 @@ def few_labels(data: routing_data.Outcomes, x: np.ndarray, draws: int) -> None:
                 )
                 zero = float(np.mean([one.zero for one in trials]))
                 everything.append((count, judged, zero, trials))
-                print(f"  {family:12} {count:6} {judged:6} {zero:5.3f}  {_row(trials)}")
+                error = float(np.mean([one.zero_error for one in trials]))
+                print(f"  {family:12} {count:6} {judged:6} {zero:5.3f} {error:5.3f}  {_row(trials)}", flush=True)
     for count in COUNTS:
         for judged in ("local", "both"):
             some = [trials for number, kind, _, trials in everything if (number, kind) == (count, judged)]
             if some:
-                print(f"  {'all':12} {count:6} {judged:6} {'':5}  {_row([one for trials in some for one in trials])}")
+                print(f"  {'all':12} {count:6} {judged:6} {'':11}  {_row([one for trials in some for one in trials])}")
 
 
 def _row(trials: list[Trial]) -> str:
     ours = np.array([one.ours - one.zero for one in trials])
     naive = np.array([one.naive - one.zero for one in trials])
     return (
-        f"{ours.mean():+6.3f} {ours.min():+6.3f} {(ours < -TOLERATED).mean():6.1%} "
+        f"{ours.mean():+6.3f} {ours.min():+6.3f} {np.mean([one.error for one in trials if one.taken] or [0.0]):5.3f} "
+        f"{(ours < -TOLERATED).mean():6.1%} {np.mean([one.at_best < -TOLERATED for one in trials]):6.1%} "
         f"{np.mean([one.taken for one in trials]):5.0%}  {naive.mean():+6.3f} {naive.min():+6.3f}"
     )
 
@@ -115,8 +129,32 @@ def trial(
         ours = shipped if learned is None else z @ np.array(learned.scorer.weights)
         apgr = [quality(score[rest], weak[rest], best[rest]).apgr for score in (shipped, ours, naive)]
         taken = learned is not None and learned.strength is not None
-        trials.append(Trial(zero=apgr[0], ours=apgr[1], naive=apgr[2], taken=taken))
+        gain = best[rest] - weak[rest]
+        before, after = ranks(shipped[rest]), ranks(ours[rest])
+        changes = bootstrap(after - before, gain)
+        trials.append(
+            Trial(
+                zero=apgr[0],
+                zero_error=float(bootstrap(before, gain).std()),
+                ours=apgr[1],
+                error=float(changes.std()),
+                at_best=float(np.quantile(changes, 0.975)),
+                naive=apgr[2],
+                taken=taken,
+            )
+        )
     return trials
+
+
+def bootstrap(rank: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """APGR less 1/2 over samples of the requests, or its change where `rank` is one of ranks; the ranks stay as they are.
+
+    It is the covariance of rank and gain over the mean gain.
+    """
+    counts = np.random.default_rng(0).multinomial(len(gain), np.full(len(gain), 1 / len(gain)), size=BOOTSTRAP)
+    mean, both, mean_rank = (counts @ values / len(gain) for values in (gain, rank * gain, rank))
+    values: np.ndarray = (both - mean_rank * mean) / mean
+    return values
 
 
 def _prior(x: np.ndarray, failed: np.ndarray) -> Scorer:

@@ -2,7 +2,7 @@
 
 A ridge draws the weights towards the shipped ones; how strongly, and whether at all, is decided on labels that the
 fit has not seen (five folds): the learned weights are taken only if they rank those better than the shipped ones by
-more than a standard error. So a few hundred labels that say nothing change nothing. docs/learn.md has the figures.
+more than two standard errors. So a few hundred labels that say nothing change nothing. docs/learn.md has the figures.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ ENOUGH = 200
 """Labels of one side below which nothing is learned from it: naive fitting on 50 ranks worse than not fitting."""
 STRENGTHS = (30.0, 100.0, 300.0, 1000.0)
 """How many labels the shipped weights are worth, tried from weak to strong."""
+FEW = 400
+"""Local labels below which only the strengths from FIRM on are tried: five folds of so few cannot tell the others apart."""
+FIRM = 300.0
 FOLDS = 5
-MARGIN = 1.0
-"""Standard errors by which the learned ranking must be better. 0.5 to 2 were tried: docs/learn.md, "How it was chosen"."""
+MARGIN = 2.0
+"""Standard errors by which the learned ranking must be better. 0.5 to 3 were tried: docs/learn.md, "How it was chosen"."""
 _CLIP = 3.0
 
 
@@ -74,7 +77,8 @@ def fit(prior: Scorer, labels: Labels) -> Learned | None:
     """The weights for these labels; None where there are too few. Deterministic: the same rows, the same weights."""
     import numpy as np
 
-    if np.isfinite(labels.local).sum() < ENOUGH:
+    known = int(np.isfinite(labels.local).sum())
+    if known < ENOUGH:
         return None
     judged = bool(np.isfinite(labels.cloud).sum() >= ENOUGH)
     if not judged:
@@ -84,6 +88,8 @@ def fit(prior: Scorer, labels: Labels) -> Learned | None:
     shipped = _ranks_within(z @ start, fold)
     best: tuple[float, float | None, Array] = (0.0, None, shipped)
     for tried in STRENGTHS:
+        if known < FEW and tried < FIRM:
+            continue
         scores = np.zeros(len(z))
         for number in range(FOLDS):
             held = fold == number

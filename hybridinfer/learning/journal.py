@@ -13,13 +13,14 @@ import sqlite3
 import threading
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from zlib import crc32
 
 from ..errors import ConfigurationError
@@ -62,7 +63,7 @@ class Labelled:
 
 
 class Journal:
-    """Writes behind the requests, on a thread of its own. `keep`: seconds until a row is forgotten."""
+    """Writes behind the requests, on a thread of its own, all that is queued at once. `keep`: seconds until a row is forgotten."""
 
     def __init__(self, path: str | Path, *, keep: float, clock: Callable[[], float] = time.time) -> None:
         self.path = Path(path).expanduser().absolute()
@@ -71,6 +72,7 @@ class Journal:
         self._lock = threading.Lock()
         self._thread: ThreadPoolExecutor | None = None
         self._pid = 0
+        self._queue: deque[tuple[Callable[[sqlite3.Connection], Any], Future[Any]]] = deque()
         self._tidied = False
 
     def remember(
@@ -116,25 +118,46 @@ class Journal:
             thread.shutdown()
 
     def _submit(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
+        done: Future[T] = Future()
         with self._lock:
             if self._thread is None or self._pid != os.getpid():  # a fork leaves the thread behind
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="hybridinfer-journal")
+                if self._pid != os.getpid():
+                    self._queue.clear()  # the parent writes it
                 self._pid = os.getpid()
-            return self._thread.submit(self._write, work)
+            self._queue.append((work, done))
+            self._thread.submit(self._write)
+        return done
 
-    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _write(self) -> None:
+        """Everything that is queued, in one transaction."""
+        with self._lock:
+            queued = [(work, done) for work, done in self._queue if done.set_running_or_notify_cancel()]
+            self._queue.clear()
+        if not queued:
+            return
+        try:
+            results = self._written([work for work, _ in queued])
+        except (sqlite3.Error, OSError) as error:
+            for _, done in queued:
+                done.set_exception(error)
+            return
+        for (_, done), result in zip(queued, results, strict=True):
+            done.set_result(result)
+
+    def _written(self, works: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         if not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
         with _open(f"{self.path.as_uri()}?mode=rw") as db:
             db.executescript(_SCHEMA)
             with db:
-                done = work(db)
+                results = [work(db) for work in works]
                 if not self._tidied:
                     db.execute("DELETE FROM requests WHERE at < ?", (self._clock() - self._keep,))
                     db.execute("DELETE FROM labels WHERE at < ?", (self._clock() - self._keep,))
                     self._tidied = True
-            return done
+            return results
 
 
 def read(path: str | Path) -> Iterator[Labelled]:

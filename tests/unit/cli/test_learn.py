@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from shutil import copyfile
 
 import pytest
 
@@ -16,7 +17,22 @@ from hybridinfer.signals.features import features
 @pytest.fixture
 def state(tmp_path, monkeypatch):
     monkeypatch.setenv("HYBRIDINFER_STATE", str(tmp_path))
+    monkeypatch.setattr("hybridinfer.learning.forecast.DRAWS", 40)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+    """A journal with 400 labels, filled once."""
+    folder = tmp_path_factory.mktemp("labels")
+    label(folder, 400)
+    return folder / "learning.sqlite3"
+
+
+@pytest.fixture
+def labelled(state, taught):
+    copyfile(taught, state / "learning.sqlite3")
+    return state
 
 
 def label(state, count: int, *, tells: bool = True) -> None:
@@ -41,45 +57,42 @@ def test_without_labels_nothing_is_learned(state, capsys):
     assert not (state / "weights").exists()
 
 
-def test_weights_are_written_once(state, capsys):
+def test_weights_are_written_once(labelled, capsys):
     """With a forecast; the same labels make no second version."""
-    label(state, 400)
     assert main(["learn"]) == 0
     streams = capsys.readouterr()
     assert "400 local and 0 cloud answers are labelled (400 by feedback), from 2026-09" in streams.out
     assert "with 30% to the cloud, quality 0." in streams.out
     assert "a cloud that always succeeds" in streams.out
     assert "complexity-0001.json" in streams.err
-    parse((state / "weights" / "complexity-0001.json").read_text())
+    parse((labelled / "weights" / "complexity-0001.json").read_text())
     assert main(["learn"]) == 0
-    assert [file.name for file in (state / "weights").iterdir()] == ["complexity-0001.json"]
+    assert [file.name for file in (labelled / "weights").iterdir()] == ["complexity-0001.json"]
 
 
-def test_more_labels_make_a_new_version(state):
+def test_more_labels_make_a_new_version(labelled):
     """The old one stays, so that removing the new one takes it back."""
-    label(state, 300)
     main(["learn"])
-    label(state, 500)
+    label(labelled, 450)
     assert main(["learn", "--cloud-share", "0.5"]) == 0
-    assert sorted(file.name for file in (state / "weights").iterdir()) == [
+    assert sorted(file.name for file in (labelled / "weights").iterdir()) == [
         "complexity-0001.json",
         "complexity-0002.json",
     ]
 
 
-def test_a_dry_run_writes_nothing(state, capsys):
+def test_a_dry_run_writes_nothing(labelled, capsys):
     """As JSON, with the interval."""
-    label(state, 400)
     assert main(["learn", "--dry-run", "--json"]) == 0
     picture = json.loads(capsys.readouterr().out)
     assert picture["file"] is None
     assert picture["labels"]["local"] == 400
     assert picture["forecast"]["better"]["low"] <= picture["forecast"]["better"]["value"]
-    assert not (state / "weights").exists()
+    assert not (labelled / "weights").exists()
 
 
 def test_labels_that_prove_nothing_change_nothing(state, capsys):
     """Exit code 1 and the reason."""
-    label(state, 400, tells=False)
+    label(state, 250, tells=False)
     assert main(["learn", "--json"]) == 1
     assert "do not prove" in json.loads(capsys.readouterr().out)["why"]

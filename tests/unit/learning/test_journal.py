@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 
 import pytest
 
@@ -141,3 +142,30 @@ def test_rows_with_other_features_are_left_out(journal):
         db.execute("UPDATE requests SET kind = 1")
     db.close()
     assert list(read(journal.path)) == []
+
+
+def test_what_is_queued_is_written_together(journal, monkeypatch):
+    """A burst opens the file a few times, not once for each row; whoever gave up is left out."""
+    opened, go = [], threading.Event()
+    real = journal._written
+    monkeypatch.setattr(journal, "_written", lambda works: (go.wait(5), opened.append(len(works)), real(works))[-1])
+    for number in range(50):
+        journal.remember(f"r{number}", VALUES, side="local")
+    given_up, kept = journal.label("r1", 0.5), journal.label("r2", 0.5)
+    assert given_up.cancel()
+    go.set()
+    assert kept.result(5)
+    assert sum(opened) == 51
+    assert len(opened) <= 2
+    assert [(row.id, row.local) for row in rows(journal)] == [("r2", 0.5)]
+
+
+def test_a_journal_that_cannot_be_written_says_so(tmp_path, caplog):
+    """Once for each row that is lost, without content; a label raises."""
+    (tmp_path / "file").write_text("in the way")
+    journal = Journal(tmp_path / "file" / "learning.sqlite3", keep=100.0)
+    journal.remember("r", VALUES, side="local")
+    with pytest.raises(OSError, match="file"):
+        journal.label("r", 1.0).result(5)
+    journal.close()
+    assert "features were not kept (" in caplog.text

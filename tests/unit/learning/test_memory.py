@@ -10,6 +10,7 @@ from hybridinfer.learning.journal import read
 from hybridinfer.learning.memory import JOURNAL, Memory
 from hybridinfer.policy.load import load
 from hybridinfer.receipt import Code
+from hybridinfer.signals.weights import state_folder
 from hybridinfer.testing import FakeTarget, Outage
 
 pytestmark = pytest.mark.anyio
@@ -204,3 +205,28 @@ async def test_only_the_callers_own_words_are_kept_and_counted(state, monkeypatc
     assert False in counted
     [kept] = read(state / JOURNAL)
     assert kept.id == public.receipt.id
+
+
+async def test_off_keeps_nothing(tmp_path, monkeypatch):
+    """`HYBRIDINFER_STATE=off`: bands stay where they begin, and feedback says why it keeps nothing."""
+    monkeypatch.setenv("HYBRIDINFER_STATE", "off")
+    monkeypatch.chdir(tmp_path)
+    async with AsyncRouter(POLICY, targets=targets()) as router:
+        first = await router.complete("one")
+        assert "by the latest of" not in str(first.receipt.decision.because)
+        with pytest.raises(ConfigurationError, match="HYBRIDINFER_STATE is off"):
+            await router.feedback(first.receipt.id, accepted=True)
+    with pytest.raises(ConfigurationError, match="name a folder"):
+        state_folder()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_state_that_comes_and_goes(state):
+    """A router under a new policy takes over what there is, also where there was none."""
+    policy = load(POLICY)
+    off = Memory(policy, {"HYBRIDINFER_STATE": "off"})
+    on = Memory(policy, {"HYBRIDINFER_STATE": str(state)}, off)
+    assert on.levels is not None
+    off.leave(on)
+    off.close()
+    on.close()
