@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..errors import HybridinferError
@@ -41,10 +41,11 @@ def build(*, lines: bool = False) -> App:
 
     `lines`: describe the commands by the lines above, for a list of them all; otherwise each describes itself.
     """
-    from cyclopts import App
+    from cyclopts import App, Parameter
 
     app = App(
         name="hybridinfer",
+        default_parameter=Parameter(show_default=_worth_telling),
         help="Decide, for every LLM request, whether a small model on this machine or a cloud answers it.",
         help_epilogue="HYBRIDINFER_POLICY names the policy, HYBRIDINFER_OFFLINE=1 forbids every download, "
         "HYBRIDINFER_DEBUG=1 shows tracebacks, NO_COLOR=1 removes colours.",
@@ -58,6 +59,11 @@ def build(*, lines: bool = False) -> App:
         app.command(f"{__name__}.{name}:{attribute}", name=name, help=line if lines else None)
     app.register_install_completion_command(help="Install completion for this shell.")
     return app
+
+
+def _worth_telling(default: object) -> Any:
+    """A default as the help shows it; None: it goes without saying, as that a switch is off."""
+    return None if default is None or default is False or default == () else str(default)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from ..errors import ConfigurationError, PolicyError
-from .terminal import UsageError, print_json, talk
+from .terminal import UsageError, hanging, print_json, talk
 
 if TYPE_CHECKING:
     from ..drill.coverage import Coverage
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 app = App(name="drill", help="Rehearse outages against a policy, and see every fallback happen.")
 
+BRIEF = 3
+"""Drills of one run that are told in full; of more, those that passed get one line each."""
 Flag = Annotated[bool, Parameter(negative="")]
 Files = Annotated[tuple[Path, ...], Parameter(negative="")]
 
@@ -44,6 +46,7 @@ def run(
 
     Exit code 0: every expectation was met. 1: one was not, or the coverage is too small. 2: a scenario or a policy
     is wrong, or the command line is. Nothing leaves this machine, and no key is needed, except with --against live.
+    Of more than three drills those that passed get one line each.
 
     --json prints {passed, drills: [{scenario, policy, against, parts, passed, requests, answered, p95_seconds, cost_usd,
     answered_by, arrived, expectations: [{key, wanted, measured, passed, receipts}], coverage}], coverage}.
@@ -83,7 +86,7 @@ def run(
     if json:
         _print_json(drills, covered)
     else:
-        _print(drills, covered)
+        _print(drills, covered, missed=len(drills) > 1 or fail_under is not None)
     small = [name for name, one in covered.items() if fail_under is not None and one.share * 100 < fail_under]
     for name in small:
         talk(_too_little(name, covered[name].share, fail_under))
@@ -132,7 +135,7 @@ def list_(*, json: Flag = False) -> int:
         return 0
     wide = max((len(name) for name, *_ in rows), default=0)
     for name, _, about in rows:
-        print(f"{name:<{wide}}  {about}")
+        print(hanging(f"{name:<{wide}}  ", about))
     return 0
 
 
@@ -202,16 +205,20 @@ def _print_json(drills: list[Drill], covered: dict[str, Coverage]) -> None:
     )
 
 
-def _print(drills: list[Drill], covered: dict[str, Coverage]) -> None:
+def _print(drills: list[Drill], covered: dict[str, Coverage], *, missed: bool) -> None:
+    """`missed`: also the table of the fallbacks that nobody walked, which after one drill alone says little."""
     from rich.console import Console
 
-    from ..drill.report import print_coverage, print_drill
+    from ..drill.report import print_coverage, print_drill, who_plays
 
     console = Console(highlight=False)
     for drill in drills:
-        print_drill(drill, console)
+        print_drill(drill, console, brief=len(drills) > BRIEF)
+    parts = dict(part for drill in drills for part in drill.parts.items())
+    if parts and len(drills) > BRIEF:
+        console.print(who_plays(parts), style="dim")
     for name, one in covered.items():
-        print_coverage(one, name, console)
+        print_coverage(one, name, console, missed=missed)
 
 
 def _page(drills: list[Drill]) -> str:

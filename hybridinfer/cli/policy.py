@@ -88,7 +88,9 @@ def run_tests(files: Files, /, *, output_format: OutputFormat = "text") -> int:
         print_reports(reports, output_format)
     for report, results in zip(reports, outcomes, strict=True):
         passed = sum(result.passed for result in results)
-        talk(f"{report.file}: {passed} of {len(results)} tests passed")
+        untested = "no tests in it; write some under 'tests:' (docs/change-a-policy.md)"
+        told = f"{passed} of {len(results)} tests passed" if results or report.lines else untested
+        talk(f"{report.file}: {told}")
     return int(any(report.lines for report in reports))
 
 

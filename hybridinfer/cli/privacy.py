@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from ..privacy.detectors import COMPANION, scan
 
-app = App(name="privacy", help="Scan and mask texts.")
+app = App(name="privacy", help="Show what a text holds that is private.")
 
 
 @app.command(name="scan")
@@ -20,11 +20,13 @@ def scan_file(
     *,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """Show findings as spans and types. Exit 0: nothing found; 1: something found; 2: not readable.
+    """Show what the detectors find, as places and types, never the text itself.
+
+    Exit code 0: nothing was found. 1: something was. 2: the file cannot be read, or the command line is wrong.
 
     Args:
-        file: the text (UTF-8), or `-` for the standard input.
-        as_json: one JSON array instead of lines.
+        file: The text (UTF-8), or "-" for stdin.
+        as_json: Print [{type, start, end, detector, validator, confidence}], in characters from the beginning.
     """
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
+import textwrap
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,14 @@ def read_tags(pairs: tuple[str, ...]) -> dict[str, str]:
 def talk(line: str = "") -> None:
     """Say something to the person at the terminal."""
     print(line, file=sys.stderr, flush=True)
+
+
+def hanging(label: str, text: str) -> str:
+    """`label` and `text` in lines as wide as the terminal, the later ones below the text; in a pipe, in one line."""
+    if not sys.stdout.isatty():
+        return label + text
+    wide = max(shutil.get_terminal_size().columns, len(label) + 20)
+    return textwrap.fill(label + text, wide, subsequent_indent=" " * len(label), break_on_hyphens=False)
 
 
 def print_json(value: Any) -> None:

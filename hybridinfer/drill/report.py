@@ -29,8 +29,8 @@ def who_answered(course: Course) -> Counter[str]:
     )
 
 
-def print_drill(drill: Drill, console: Console) -> None:
-    """One drill: its verdicts, who answered, and the receipts that speak against it."""
+def print_drill(drill: Drill, console: Console, *, brief: bool = False) -> None:
+    """One drill: its verdicts, who answered, and the receipts that speak against it. `brief`: one line if it passed."""
     from rich.table import Table
     from rich.text import Text
 
@@ -38,8 +38,10 @@ def print_drill(drill: Drill, console: Console) -> None:
     mark = Text(" PASS ", "bold green") if drill.passed else Text(" FAIL ", "bold red")
     about = f"{len(course.served)} requests in {course.scenario.duration:g} s, {course.against}, "
     console.print(mark, Text(course.scenario.name, "bold"), Text(f"{about}{course.wall_seconds:.1f} s here", "dim"))
-    if drill.parts:
+    if drill.parts and not brief:
         console.print(Text(f"  {who_plays(drill.parts)}", "dim"))
+    if brief and drill.passed:
+        return
     table = Table(box=None, padding=(0, 2), show_header=False)
     for verdict in drill.verdicts:
         style = "green" if verdict.passed else "red"
@@ -62,15 +64,15 @@ def who_plays(parts: Mapping[str, str]) -> str:
     )
 
 
-def print_coverage(found: Coverage, policy: str, console: Console) -> None:
-    """The share, and a table of the edges that nobody walked."""
+def print_coverage(found: Coverage, policy: str, console: Console, *, missed: bool = True) -> None:
+    """The share, and with `missed` a table of the edges that nobody walked."""
     from rich.table import Table
 
     from .walks import by_pair
 
     walked, possible = len(found.walked), len(found.possible)
     console.print(f"fallback coverage of policy {policy!r}: {found.share:.0%}, {walked} of {possible} edges walked")
-    if not found.missed:
+    if not found.missed or not missed:
         return
     table = Table("target", "next", "never ended with", box=None, padding=(0, 2), title="missed", title_justify="left")
     for (target, following), codes in by_pair(found).items():

@@ -110,13 +110,14 @@ def test_against_the_real_targets(tmp_path, capsys, monkeypatch):
         ([], ""),
         (["no-such-drill"], "no such shipped drill"),
         (["provider-outage", "--speed", "0"], "--speed"),
-        (["provider-outage", "--policy", "minimal"], "no target 'strong'"),
+        (["mine.yaml", "--policy", "minimal"], "no target 'strong'"),
         (["provider-outage", "--against", "live"], "does not allow drills against its real targets"),
         (["provider-outage", "--against", "lvie"], "lvie"),
     ],
 )
-def test_a_wrong_command_line_is_exit_code_2(arguments, message, capsys):
+def test_a_wrong_command_line_is_exit_code_2(arguments, message, scenario, monkeypatch, capsys):
     """With a line that says what is wrong."""
+    monkeypatch.chdir(scenario.parent)
     with pytest.raises(SystemExit) as caught:
         main(["drill", "run", *arguments])
     assert caught.value.code == 2
@@ -159,3 +160,32 @@ def test_coverage_needs_its_files(tmp_path, capsys):
     other.write_text("{}")
     assert main(["drill", "coverage", str(other)]) == 1
     assert "is no coverage file" in capsys.readouterr().err
+
+
+def test_one_drill_is_told_in_full_and_many_in_a_line_each(scenario, capsys):
+    """A passed one of many has no verdicts; the missed fallbacks are for runs that want to walk them all."""
+    assert main(["drill", "run", str(scenario)]) == 0
+    alone = capsys.readouterr().out
+    assert main(["drill", "run", *[str(scenario)] * 4]) == 0
+    many = capsys.readouterr().out
+    assert "answered_share" in alone
+    assert "never ended with" not in alone
+    assert "answered_share" not in many
+    assert many.count("PASS") == 4
+    assert "never ended with" in many
+
+
+def test_a_shipped_drill_says_who_plays_its_parts(tmp_path, capsys):
+    """Before a policy with other names, in the text and in the JSON."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "version: 1\ntargets: {cloud: {kind: openai, model: gpt-6-luna}, sorry: {kind: canned, text: later}}\n"
+        "rules: [{name: all, use: [cloud, sorry]}]\n"
+        "boundaries: [{name: b, when: {privacy: [personal, secret]}, cloud: never}]\n"
+    )
+    main(["drill", "run", "bad-key", "--policy", str(policy)])
+    assert "'strong' of the drill is 'cloud' here" in capsys.readouterr().out
+    main(["drill", "run", "local-model-broken", "--policy", str(policy), "--json"])
+    assert json.loads(capsys.readouterr().out)["drills"][0]["parts"] == {"small": ""}
+    main(["drill", "run", *["bad-key"] * 4, "--policy", str(policy)])
+    assert capsys.readouterr().out.count("'strong' of the drill is 'cloud' here") == 1
