@@ -1,31 +1,42 @@
 """How fast the local models are on this machine.
 
-    python benchmarks/engine.py [--models smollm2-135m,...] [--rounds 5] [--threads N] [--quick] [--json]
-                                [--llama-python PATH] [--soak REQUESTS]
+    python benchmarks/engine.py [--models smollm2-135m,...] [--only speed,together,first] [--rounds 5] [--seconds 60]
+                                [--quick] [--threads N] [--llama-python PATH] [--json] [--soak REQUESTS]
 
-For each model that is here: load seconds in a fresh process, prefill and decode tokens per second, time to first
-token at 128 prompt tokens, memory; tokens per second of 1, 2, 4 and 8 answers at once; time to first token of a
-prompt of 908 tokens, new and with 900 of them known. With --llama-python, a Python that has llama-cpp-python, the
-same file is measured there, round by round in turn, and the ratio is shown. Medians of the rounds, best in brackets:
-the best is what the machine can do, the median what it did. Ratios are medians of the ratios within a round.
+For each model that is here, load seconds in a fresh process and memory, and
 
---soak sends so many short requests, eight at a time, and shows the memory on the way.
+- speed: prefill and decode tokens per second and time to first token at 128 prompt tokens. With --llama-python, a
+  Python that has llama-cpp-python, the same file is measured there, on as many threads, in turn with ours: short
+  rounds for so many seconds, so that both meet the same noise;
+- together: tokens per second of 1, 2, 4 and 8 answers at once;
+- first: time to first token of a prompt of 908 tokens, new and with 900 of them known.
+
+Medians of the rounds, best in brackets: the best is what the machine can do, the median what it did. Ratios are
+medians of the ratios within a round, and ratios of the bests. --quick: speed alone, 30 seconds for each model.
+
+--soak sends so many short requests, eight at a time, one in ten cancelled, and shows the memory on the way.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-PREFILL, DECODE = 128, 48
+PREFILL, DECODE = 128, 16
+LEAST_ROUNDS = 3
 PROMPT = [(37 * number) % 40000 + 300 for number in range(PREFILL)]
-TOGETHER, STEPS, START = (1, 2, 4, 8), 16, 32
+TOGETHER, STEPS, START = (1, 2, 4, 8), 12, 32
 KNOWN, NEW = 900, 8
+SHORT = (4, 4, 8, 8, 16, 70)  # tokens of a short prompt; the longest is worth remembering
+PARTS = ("speed", "together", "first")
+PAUSE = 0.02  # the threads of who was measured last stop spinning
+QUICK_SECONDS = 30.0
 
 LLAMA = """
 import json, sys, time
@@ -52,10 +63,12 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="", help="names or paths, with commas; all that are here")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default=",".join(PARTS), help="speed, together, first")
+    parser.add_argument("--rounds", type=int, default=5, help="of together and first")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for the speed of each model")
     parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--llama-python", default="")
-    parser.add_argument("--quick", action="store_true", help="the first model only, two rounds")
+    parser.add_argument("--quick", action="store_true", help=f"speed alone, {QUICK_SECONDS:.0f} seconds for each model")
     parser.add_argument("--soak", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
@@ -65,61 +78,88 @@ def main() -> None:
         return
     store = Store.default()
     names = [name for name in options.models.split(",") if name]
-    models = [find(name) for name in names] or [m for m in catalogue().values() if store.state(m) != "absent"]
+    models = [find(name) for name in names] or [m for m in catalogue().values() if store.state(m) == "ready"]
     if options.quick:
-        models, options.rounds = models[:1], 2
+        options.only, options.seconds = "speed", min(options.seconds, QUICK_SECONDS)
     rows = []
     for model in models:
-        file = store.file(model)
         ours = [sys.executable, __file__, "--child", model.id, "--threads", str(options.threads)]
         if options.soak:
             subprocess.run([*ours, "--soak", str(options.soak)], check=True)
             continue
-        engines = {"hybridinfer": Engine(ours)}
+        theirs = None
         if options.llama_python:
-            arguments = [str(file), str(options.threads), json.dumps(PROMPT), str(DECODE)]
-            engines["llama.cpp"] = Engine([options.llama_python, "-c", LLAMA, *arguments])
-        for _ in range(options.rounds):  # in turn, so that both meet the same noise
-            for engine in engines.values():
-                engine.round()
-        rows += [{"model": model.id, "engine": name} | engine.summary() for name, engine in engines.items()]
-        if "llama.cpp" in engines:
-            ours_, theirs = engines["hybridinfer"].rounds, engines["llama.cpp"].rounds
-            for key in ("prefill", "decode"):
-                pairs = zip(ours_, theirs, strict=True)
-                rows[-2][f"{key}_ratio"] = statistics.median(one[key] / other[key] for one, other in pairs)
-        for engine in engines.values():
-            engine.close()
+            arguments = [str(store.file(model)), str(options.threads), json.dumps(PROMPT), str(DECODE)]
+            theirs = [options.llama_python, "-c", LLAMA, *arguments]
+        rows += measure(model.id, ours, theirs, options)
     if options.json:
-        print(json.dumps({"threads": options.threads, "rounds": options.rounds, "rows": rows}, indent=2))
+        print(json.dumps({"threads": options.threads, "load": os.getloadavg(), "rows": rows}, indent=2))
     elif rows:
         table(rows, options.threads)
 
 
+def measure(name: str, ours: list[str], theirs: list[str] | None, options: argparse.Namespace) -> list[dict]:
+    """The rows of one model: ours, and llama.cpp's where there is one."""
+    engines = {"hybridinfer": Engine(ours)} | ({"llama.cpp": Engine(theirs)} if theirs else {})
+    parts = options.only.split(",")
+    if "speed" in parts:
+        for engine in engines.values():
+            engine.warm_up()
+        end, done = time.perf_counter() + options.seconds, 0
+        while done < LEAST_ROUNDS or time.perf_counter() < end:
+            for engine in list(engines.values())[:: -1 if done % 2 else 1]:  # neither is always first
+                engine.round("speed")
+                time.sleep(PAUSE)
+            done += 1
+    for part in PARTS[1:]:
+        for _ in range(options.rounds if part in parts else 0):
+            engines["hybridinfer"].round(part)
+    rows = [{"model": name, "engine": engine} | child.summary() for engine, child in engines.items()]
+    if theirs and "speed" in parts:
+        for key in ("prefill", "decode"):
+            pairs = list(zip(*([row[key] for row in child.rounds["speed"]] for child in engines.values()), strict=True))
+            rows[0][f"{key}_ratio"] = statistics.median(one / other for one, other in pairs)
+            rows[0][f"best_{key}_ratio"] = rows[0][f"best_{key}"] / rows[1][f"best_{key}"]
+        rows[0]["rounds"] = len(pairs)
+    for child in engines.values():
+        child.close()
+    return rows
+
+
 class Engine:
-    """A child process that measures one round for each line it reads."""
+    """A child process that measures a part once for each line it reads."""
 
     def __init__(self, command: list[str]) -> None:
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.rounds: list[dict[str, float]] = []
+        self.rounds: dict[str, list[dict[str, float]]] = {}
         self._load = self._read()["load"]
 
-    def round(self) -> None:
+    def warm_up(self) -> None:
+        """Measure the speed once, for nothing."""
+        self.round("speed")
+        self.rounds.clear()
+
+    def round(self, part: str) -> None:
         """Measure once more."""
         assert self._child.stdin
-        self._child.stdin.write("\n")
+        self._child.stdin.write(f"{part}\n")
         self._child.stdin.flush()
-        self.rounds.append(self._read())
+        self.rounds.setdefault(part, []).append(self._read())
 
     def summary(self) -> dict[str, float]:
         """Medians, and the best of the speeds."""
-        medians = {key: statistics.median(row[key] for row in self.rounds) for key in self.rounds[0]}
-        best = {f"best_{key}": max(row[key] for row in self.rounds) for key in ("prefill", "decode")}
-        ratios = {
-            f"{key}_ratio": statistics.median(row[key] / row[base] for row in self.rounds)
-            for key, base in [*((f"x{count}", "x1") for count in TOGETHER[1:]), ("cached", "cold")]
-            if key in medians
-        }
+        values = {key: [row[key] for row in rows] for rows in self.rounds.values() for key in rows[0]}
+        medians = {key: statistics.median(list_) for key, list_ in values.items()}
+        best = {f"best_{key}": max(values[key]) for key in ("prefill", "decode") if key in values}
+        ratios = {}
+        for part, keys, base in (
+            ("together", [f"x{count}" for count in TOGETHER[1:]], "x1"),
+            ("first", ["cached"], "cold"),
+        ):
+            for key in keys if part in self.rounds else ():
+                ratios[f"{key}_ratio"] = statistics.median(row[key] / row[base] for row in self.rounds[part])
+                if part == "together":
+                    ratios[f"best_{key}_ratio"] = max(values[key]) / max(values[base])
         return {"load": self._load, **medians, **best, **ratios}
 
     def close(self) -> None:
@@ -132,7 +172,7 @@ class Engine:
 
 
 def serve(name: str, threads: int, _: int) -> None:
-    """The child: load `name`, then a round for each line of stdin."""
+    """The child: load `name`, then measure the part that each line of stdin names."""
     from hybridinfer.edge.catalogue import find
     from hybridinfer.edge.pool import load
     from hybridinfer.edge.session import Sequence, Stop, runtime
@@ -143,22 +183,21 @@ def serve(name: str, threads: int, _: int) -> None:
     loaded = load(find(name), Store.default(), threads=threads, pull=False)
     print(json.dumps({"load": time.perf_counter() - begun}), flush=True)
     sequence, stop, desk = Sequence(loaded.session), Stop(), Desk(loaded)
-    for _line in sys.stdin:
-        sequence.length = 0
-        start = time.perf_counter()
-        sequence.feed(PROMPT, stop)
-        middle = time.perf_counter()
-        for _step in range(DECODE):
-            sequence.feed([500], stop)
-        end = time.perf_counter()
-        row = {
-            "prefill": PREFILL / (middle - start),
-            "decode": DECODE / (end - middle),
-            "ttft": middle - start,
-            "rss": rss(),
-            **{f"x{count}": desk.throughput(count) for count in TOGETHER},
-        }
-        row["cold"], row["cached"] = desk.first_tokens()
+    for line in sys.stdin:
+        if line.strip() == "speed":
+            sequence.length = 0
+            start = time.perf_counter()
+            sequence.feed(PROMPT, stop)
+            middle = time.perf_counter()
+            for _step in range(DECODE):
+                sequence.feed([500], stop)
+            end = time.perf_counter()
+            row = {"prefill": PREFILL / (middle - start), "decode": DECODE / (end - middle), "ttft": middle - start}
+            row["rss"] = rss()
+        elif line.strip() == "together":
+            row = {f"x{count}": desk.throughput(count) for count in TOGETHER}
+        else:
+            row = dict(zip(("cold", "cached"), desk.first_tokens(), strict=True))
         print(json.dumps(row), flush=True)
 
 
@@ -232,39 +271,73 @@ class Endless:
 
 
 def soak(name: str, threads: int, requests: int) -> None:
-    """Short requests, eight at a time, through the engine's own thread."""
+    """Short requests, eight at a time, through the engine's own thread; fails where a row or its memory is left."""
     import queue
     import random
 
+    from hybridinfer.edge import engine as module
     from hybridinfer.edge.catalogue import find
-    from hybridinfer.edge.engine import Engine as Local
-    from hybridinfer.edge.engine import Task
     from hybridinfer.edge.generate import Done, Piece, Prompt
     from hybridinfer.edge.pool import load
     from hybridinfer.edge.store import Store
+    from hybridinfer.edge.vocabulary import Vocabulary
+    from hybridinfer.receipt import Code
 
-    engine = Local(lambda: load(find(name), Store.default(), threads=threads, pull=False), name=name, memory=256 << 20)
+    batches: list[module.Batch] = []
+
+    class Seen(module.Batch):
+        """A batch that can be looked into afterwards."""
+
+        def __init__(self, *arguments, **named) -> None:
+            super().__init__(*arguments, **named)
+            batches.append(self)
+
+    module.Batch = Seen
+    loading = lambda: load(find(name), Store.default(), threads=threads, pull=False)  # noqa: E731
+    engine = module.Engine(loading, name=name, memory=64 << 20)
     ended: queue.Queue = queue.Queue()
     draw = random.Random(1)
 
     def send() -> None:
-        tokens = tuple(draw.choices(PROMPT, k=draw.randint(4, 100)))
-        scope = draw.choice([None, "a", "b"])
-        prompt = Prompt(tokens=tokens, max_tokens=draw.randint(1, 8), context=512, scope=scope)
-        emit = lambda item: None if isinstance(item, Piece) else ended.put(item)  # noqa: E731
-        engine.submit(Task(prepare=lambda _: prompt, emit=emit))
+        count, most, scope = draw.choice(SHORT), draw.randint(1, 4), draw.choice([None, "a", "b"])
+
+        def prepare(vocabulary: Vocabulary) -> Prompt:
+            tokens = tuple(draw.choices(range(vocabulary.tokenizer.size), k=count))
+            return Prompt(tokens=tokens, max_tokens=most, context=512, scope=scope)
+
+        cancelled = draw.random() < 0.1
+        over = []
+
+        def emit(item: module.Item) -> None:
+            if not isinstance(item, Piece) and not over:
+                over.append(item)
+                ended.put(item)
+            elif cancelled:
+                task.cancel()
+
+        task = module.Task(prepare=prepare, emit=emit)
+        engine.submit(task)
 
     begun, failed = time.perf_counter(), 0
     for _ in range(8):
         send()
     for number in range(1, requests + 1):
-        failed += not isinstance(ended.get(), Done)
+        item = ended.get()
+        failed += not (isinstance(item, Done) or getattr(item, "code", None) is Code.CANCELLED)
         if number % max(1, requests // 10) == 0:
-            print(f"{name}: {number} requests, {time.perf_counter() - begun:.0f} s, RSS {rss():.0f} MB", flush=True)
+            kept = batches[0].prefixes.bytes / 1e6
+            seconds = time.perf_counter() - begun
+            print(
+                f"{name}: {number} requests, {seconds:.0f} s, RSS {rss():.0f} MB, {kept:.0f} of them kept beginnings",
+                flush=True,
+            )
         if number <= requests - 8:
             send()
-    print(f"{name}: {failed} failed")
     engine.close()
+    (batch,) = batches
+    left = batch.memory.taken - batch.prefixes.bytes
+    print(f"{name}: {failed} failed, {int(batch.slots.lengths.any())} slots and {left} bytes left behind")
+    sys.exit(bool(failed or left or batch.busy or batch.slots.lengths.any()))
 
 
 def rss() -> float:
@@ -273,26 +346,36 @@ def rss() -> float:
 
 
 def table(rows: list[dict], threads: int) -> None:
-    print(f"{threads} threads; {PREFILL} tokens of prompt, {DECODE} of answer; medians (best)\n")
-    print("| model | engine | decode tok/s | prefill tok/s | TTFT s | load s | RSS MB |\n|---|---|---|---|---|---|---|")
-    for row in rows:
+    """As Markdown; what was not measured is left out."""
+    print(
+        f"{threads} threads, load {os.getloadavg()[0]:.1f}; {PREFILL} tokens of prompt, {DECODE} of answer; medians (best)\n"
+    )
+    if "decode" in rows[0]:
         print(
-            f"| {row['model']} | {row['engine']} | {row['decode']:.1f} ({row['best_decode']:.1f}) "
-            f"| {row['prefill']:.0f} ({row['best_prefill']:.0f}) | {row['ttft']:.2f} | {row['load']:.2f} | {row['rss']:.0f} |"
+            "| model | engine | decode tok/s | prefill tok/s | TTFT s | load s | RSS MB |\n|---|---|---|---|---|---|---|"
         )
+        for row in rows:
+            print(
+                f"| {row['model']} | {row['engine']} | {row['decode']:.1f} ({row['best_decode']:.1f}) "
+                f"| {row['prefill']:.0f} ({row['best_prefill']:.0f}) | {row['ttft']:.2f} | {row['load']:.2f} | {row['rss']:.0f} |"
+            )
     for row in rows:
         if "decode_ratio" in row:
             print(
-                f"\n{row['model']}: {row['decode_ratio']:.2f} of llama.cpp's decode, {row['prefill_ratio']:.2f} of its prefill"
+                f"\n{row['model']}, {row['rounds']} rounds: {row['decode_ratio']:.2f} of llama.cpp's decode "
+                f"({row['best_decode_ratio']:.2f}), {row['prefill_ratio']:.2f} of its prefill ({row['best_prefill_ratio']:.2f})"
             )
-    print("\n| model | " + " | ".join(f"{count} at once, tok/s" for count in TOGETHER), end=" ")
-    print(f"| TTFT s, {KNOWN + NEW} tokens | {KNOWN} of them known |\n|---|" + "---|" * (len(TOGETHER) + 2))
     for row in rows:
         if "x1" in row:
-            speeds = [f"{row['x1']:.1f}"]
-            speeds += [f"{row[f'x{count}']:.1f} ({row[f'x{count}_ratio']:.2f}x)" for count in TOGETHER[1:]]
+            speeds = [f"{row['x1']:.1f} tok/s alone"]
+            for count in TOGETHER[1:]:
+                ratio, best = row[f"x{count}_ratio"], row[f"best_x{count}_ratio"]
+                speeds.append(f"{count} at once {row[f'x{count}']:.1f}, {ratio:.2f}x ({best:.2f}x)")
+            print(f"\n{row['model']}: {'; '.join(speeds)}")
+        if "cold" in row:
             print(
-                f"| {row['model']} | {' | '.join(speeds)} | {row['cold']:.2f} | {row['cached']:.3f} ({row['cached_ratio']:.1%}) |"
+                f"\n{row['model']}: first token of {KNOWN + NEW} tokens {row['cold']:.2f} s, "
+                f"{KNOWN} of them known {row['cached']:.3f} s ({row['cached_ratio']:.1%})"
             )
 
 
