@@ -48,26 +48,29 @@ from tests.property.worlds import (
 )
 
 said = st.sampled_from(SAID)
+quick = st.sampled_from([0.01, 0.1, 0.3]) | seconds
+answers = st.builds(
+    Answers,
+    text=said,
+    first=quick,
+    seconds=quick,
+    pieces=st.integers(1, 5),
+    finish=st.sampled_from(["stop", "stop", "stop", "length", "content_filter", None]),
+    spread=st.sampled_from([0.0, 0.5]),
+    confidence=st.sampled_from([None, 0.1, 0.5, 0.9]),
+)
 steps = st.one_of(
-    st.builds(
-        Answers,
-        text=said,
-        first=seconds,
-        seconds=seconds,
-        pieces=st.integers(1, 5),
-        finish=st.sampled_from(["stop", "stop", "stop", "length", "content_filter", None]),
-        spread=st.sampled_from([0.0, 0.5]),
-        confidence=st.sampled_from([None, 0.1, 0.5, 0.9]),
-    ),
+    answers,
+    answers,
     st.builds(
         Fails,
         codes,
-        seconds=seconds,
+        seconds=quick,
         said=said,
         retry_after=st.none() | st.floats(0, 60),
         retry=st.sampled_from([None, True, False]),
     ),
-    st.builds(Hangs, said=said, first=seconds),
+    st.builds(Hangs, said=said, first=quick),
 )
 arrivals = st.lists(
     st.builds(
@@ -84,7 +87,7 @@ outages = st.lists(
     st.builds(Downtime, target=st.sampled_from(CALLED), start=st.floats(0, 60), end=st.floats(0, 90), does=steps),
     max_size=3,
 )
-scripts = st.dictionaries(st.sampled_from(CALLED), st.lists(steps, min_size=1, max_size=4))
+scripts = st.dictionaries(st.sampled_from(CALLED), st.lists(steps, min_size=1, max_size=4), min_size=2)
 
 
 def marked(step, name):
