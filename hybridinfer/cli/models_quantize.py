@@ -85,6 +85,7 @@ def quantize(
             candidate.directory.rename(place)
     finally:
         candidate.remove()
+        place.with_name(f".{candidate.name}.lock").unlink(missing_ok=True)
     row = _row(place, verdict, precision, kept=kept)
     if json:
         print_json(row)

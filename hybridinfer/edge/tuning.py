@@ -54,8 +54,8 @@ def remember(root: Path, model: Model, tuning: Tuning) -> None:
     place = _place(root)
     with locked(place):
         tree = _read(root)
-        mine = tree.setdefault(machine(), {})
-        mine[_name(model)] = asdict(tuning)
+        mine = tree.get(machine())
+        tree[machine()] = {**(mine if isinstance(mine, dict) else {}), _name(model): asdict(tuning)}
         work = place.with_suffix(f".{os.getpid()}")
         work.write_text(json.dumps(tree, indent=1), "utf-8")
         work.replace(place)

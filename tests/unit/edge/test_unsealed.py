@@ -77,7 +77,7 @@ def test_without_its_key_it_does_not_load(
 ) -> None:
     """None, or another one: an error of models, so that a plan goes on."""
     monkeypatch.setattr(sealed, "_from_keyring", lambda: None)
-    with pytest.raises(ModelError, match="needs its key|another key"):
+    with pytest.raises(ModelError, match=r"needs its key|another key"):
         load(find(str(closed)), Store(tmp_path / "cache", environ), threads=1, pull=False)
 
 
