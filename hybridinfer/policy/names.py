@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .model import Policy, When
+from .model import Policy, RuleBlock, When
 from .scalars import REFERENCE
 from .shares import shares_of
 from .words import did_you_mean
@@ -54,11 +54,26 @@ def faults_in(policy: Policy) -> Iterator[Fault]:
         for name, way in (*zip(rule.use, rule.places, strict=True), *rule.helpers.items()):
             if name not in policy.targets:
                 yield Fault(("rules", i, *way), f"unknown target {name!r}", did_you_mean(name, policy.targets))
+        yield from _checks(policy, i, rule)
         for name, count in Counter(rule.use).items():
             if count > 1 and name in policy.targets:
                 second = [way for each, way in zip(rule.use, rule.places, strict=True) if each == name][1]
                 yield Fault(("rules", i, *second), f"target {name!r} stands twice in one rule", "keep the first")
     yield from _tests(policy)
+
+
+def _checks(policy: Policy, i: int, rule: RuleBlock) -> Iterator[Fault]:
+    """Checks that check nothing: by the target itself, or by a text that is always the same."""
+    for at, rung in enumerate(rule.rungs):
+        if rung.accept is not None and rung.accept.agree_with == rung.target:
+            hint = "name another one, or use 'samples'"
+            yield Fault(("rules", i, "use", at, "accept", "agree_with"), "a target cannot agree with itself", hint)
+        agreeing = [(name, ("agree", place)) for place, name in enumerate(rung.agree or ())]
+        for name, way in (*agreeing, *rung.helpers):
+            block = policy.targets.get(name)
+            if block is not None and block.kind == "canned":
+                what = f"target {name!r} is canned: it says the same to everybody"
+                yield Fault(("rules", i, "use", at, *way), what, "name a target that answers")
 
 
 def _kinds(policy: Policy) -> Iterator[Fault]:

@@ -88,6 +88,22 @@ def test_a_check_changes_the_digest():
             "[{agree: [small, small]}]",
             "19: rules[1].use[0].agree: a target cannot agree with itself; name others, or use 'samples'",
         ),
+        (
+            "[{target: small, accept: {agree_with: small}}]",
+            "48: a target cannot agree with itself; name another one, or use 'samples'",
+        ),
+        (
+            "[{agree: [small, sorry]}]",
+            "27: target 'sorry' is canned: it says the same to everybody; name a target that answers",
+        ),
+        (
+            "[{target: small, accept: {agree_with: sorry}}]",
+            "48: target 'sorry' is canned: it says the same to everybody; name a target that answers",
+        ),
+        (
+            "[{agree: [small, fast], judge: model, by: sorry}]",
+            "52: target 'sorry' is canned: it says the same to everybody; name a target that answers",
+        ),
         ("[{agree: [small, fasst], else: strong}]", "27: unknown target 'fasst'; did you mean 'fast'?"),
         ("[{agree: [small, fast], else: fast}]", "40: target 'fast' stands twice in one rule; keep the first"),
         (
