@@ -3,9 +3,9 @@
     python -m benchmarks.soak [--seconds 600] [--concurrency 64]
 
 The far side is the emulator in a process of its own; every fault it knows hits a share of the requests. Callers ask for
-whole answers and streams, some leave midway, some drop a stream half read; who gets the canned reply or an error comes back later.
-Exit code 1 when the mean resident memory of the last third is more than 5% above that of the middle third, when a task,
-socket, descriptor or thread is left, or when less than half of the attempts answered.
+whole answers and streams, some leave midway, some drop a stream half read; who gets the canned reply or an error comes
+back later. Exit code 1 when the mean resident memory of the last third is more than 5% above that of the middle third,
+when a task, socket, descriptor or thread is left, or when less than half of the attempts answered.
 """
 
 from __future__ import annotations
@@ -48,8 +48,7 @@ def serve(pipe: Connection) -> None:
     from hybridinfer.drill import faults
     from hybridinfer.drill.emulator import Emulator
 
-    dice = random.Random(1)
-    with Emulator(pace=0.002) as emulator:
+    with Emulator(pace=0.002, seed=1) as emulator:
         for fault in (
             faults.Cut(),
             faults.Cut(after=3),
@@ -70,7 +69,7 @@ def serve(pipe: Connection) -> None:
             faults.ContextTooLong(),
             faults.ContentFilter(),
         ):
-            emulator.outage(lambda _seen: dice.random() < 0.015, fault)
+            emulator.outage("*", fault, probability=0.015)
         pipe.send((emulator.base_url_openai, emulator.base_url_anthropic))
         while pipe.recv() != "stop":
             emulator.requests.clear()

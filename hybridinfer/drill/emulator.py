@@ -48,10 +48,14 @@ class Outage:
         """Switch it off."""
         self.emulator._end(self)  # noqa: SLF001 -- two halves of one thing
 
-    def take(self, chance: random.Random) -> Fault | None:
-        """The fault for the next request that it is for."""
-        if self.times == 0 or (self.probability < 1 and chance.random() >= self.probability):
-            return None
+    def strikes(self, seen: Seen, chance: random.Random) -> bool:
+        """Whether the next fault is for this request; the dice are thrown only for one that it may be for."""
+        where = self.where
+        meant = where(seen) if callable(where) else where in (EVERYTHING, seen.path, seen.model)
+        return meant and self.times != 0 and (self.probability >= 1 or chance.random() < self.probability)
+
+    def take(self) -> Fault | None:
+        """The next fault; None where a script lets the request pass."""
         if self.times is None:
             return self.faults[0]
         self.times -= 1
@@ -116,7 +120,7 @@ class Emulator:
         return int(self._closed.getsockname()[1])
 
     def outage(self, where: Where, fault: Fault, *, times: int | None = None, probability: float = 1.0) -> Outage:
-        """Let requests fail.
+        """Let requests fail. Of several outages the first that strikes does; one whose dice spare a request passes it on.
 
         Args:
             where: A path (`/v1/messages`), a model, `*`, or a function of the request as it arrived.
@@ -257,12 +261,8 @@ class Emulator:
 
     def _fault(self, seen: Seen) -> Fault | None:
         with self._lock:
-            for outage in self._outages:
-                where = outage.where
-                meant = where(seen) if callable(where) else where in (EVERYTHING, seen.path, seen.model)
-                if meant and outage.times != 0:
-                    return outage.take(self._chance)
-        return None
+            striking = next((one for one in self._outages if one.strikes(seen, self._chance)), None)
+            return None if striking is None else striking.take()
 
     def _begin(self, outage: Outage) -> Outage:
         refusing = any(isinstance(fault, Refuse) for fault in outage.faults)

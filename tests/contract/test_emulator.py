@@ -196,6 +196,17 @@ async def test_the_first_outage_that_fits_counts(gpt, emulator):
 
 
 @pytest.mark.anyio
+async def test_outages_with_a_probability_all_have_their_share(gpt, emulator):
+    """A request that the first one's dice spare may meet the second, and few are spared by both."""
+    emulator.outage("*", faults.Status(status=429), probability=0.5)
+    emulator.outage("*", faults.Status(status=503), probability=0.9)
+    async with gpt:
+        statuses = await _statuses(gpt, 40)
+    assert {429, 503} <= set(statuses)
+    assert statuses.count(200) < 10
+
+
+@pytest.mark.anyio
 async def test_a_probability_is_reproducible(gpt, emulator):
     """The same seed gives the same failures, and some but not all requests fail."""
     async with gpt:
