@@ -27,8 +27,22 @@ SAYS = {
     "quickstart.py": ["A: From here.", "not cloud:", "A: This is the loopback emulator", "cloud (cloud), rung 1"],
     "async_streaming.py": ["cloud answered 'Name three rivers.'", "cloud answered 'Name three mountains.'"],
     "tools.py": ["cloud called opening_hours(", "The tool told me: 09:00-18:00"],
+    "choices.py": ["-> praise (cloud)", "example 1 (cloud)"],
+    "verified.py": ["42 (cheap, rung 1)", "cheap unsure 1 of 3 samples say the same", "(dear, rung 2)"],
+    "continued.py": [
+        "This is the loopback ... and from here on this machine goes on.",
+        "['cloud interrupted', 'local ok']",
+        "The draft was handed on: True",
+    ],
     "structured_output.py": ["example, 31.01.2026 (cloud)"],
     "pydantic_ai_app.py": ["09:00-18:00", "rung 1"],
+    "learn_from_traffic.py": [
+        "hybridinfer calibrate",
+        "written: ",
+        "local and ",
+        "of the answers were good",
+        "weights/complexity-0001.json",
+    ],
     "own_signal.py": ["calm -> faq", "angry -> team"],
     "own_target.py": ["Canberra. (facts, rung 1)", "I do not know that one. (sorry, rung 2)"],
 }
