@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from .arguments import part
 from .terminal import UsageError, print_json, talk, usd
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def calibrate(
 
     if sum(one is not None for one in (cloud_share, max_cost, min_quality)) != 1:
         raise UsageError("say what you want: --cloud-share 30%, --max-cost USD or --min-quality 0.9, one of them")
-    share = None if cloud_share is None else _share(cloud_share)
+    share = None if cloud_share is None else part(cloud_share)
     place = policy or discover(os.environ)
     loaded = load(place)
     if signal not in loaded.signals:
@@ -89,16 +90,6 @@ def calibrate(
         write_whole(place, with_levels(read_text(place), signal, levels))
         talk(f"written: {place}")
     return 0
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise UsageError(f"--cloud-share {text}: write it as 30% or 0.3")
-    return share
 
 
 def _records(path: Path) -> list[Recorded]:

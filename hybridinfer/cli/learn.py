@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from .arguments import part
 from .terminal import print_json, talk
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ Flag = Annotated[bool, Parameter(negative="")]
 
 def learn(
     *,
-    cloud_share: float = 0.3,
+    cloud_share: str = "30%",
     journal: Path | None = None,
     dry_run: Flag = False,
     json: Flag = False,
@@ -31,7 +32,7 @@ def learn(
     new weights are written. 1: too few labels, or they prove nothing.
 
     Args:
-        cloud_share: The share of requests that goes to the cloud, 0 to 1: there savings and losses are estimated.
+        cloud_share: The share of requests that goes to the cloud, such as 30%: there savings and losses are estimated.
         journal: The file of features and labels; otherwise the one in the user's state folder.
         dry_run: Write no weights.
         json: Print {labels, learned, forecast, file} as JSON.
@@ -45,7 +46,7 @@ def learn(
     from ..signals.weights import state_folder
 
     place = journal or state_folder() / JOURNAL
-    result = study(load(), tuple(read(place)), cloud_share)
+    result = study(load(), tuple(read(place)), part(cloud_share))
     file: Path | None = None
     if result.text is not None and not dry_run:
         file = _write(state_folder() / "weights", result.text)

@@ -96,3 +96,10 @@ def test_labels_that_prove_nothing_change_nothing(state, capsys):
     label(state, 250, tells=False)
     assert main(["learn", "--json"]) == 1
     assert "do not prove" in json.loads(capsys.readouterr().out)["why"]
+
+
+def test_a_share_that_is_none_is_told(state):
+    """Exit code 2, as for every wrong command line."""
+    with pytest.raises(SystemExit) as end:
+        main(["learn", "--cloud-share", "130%"])
+    assert end.value.code == 2
