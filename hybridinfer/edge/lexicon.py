@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
@@ -69,31 +70,28 @@ class Lexicon:
 
     def pack(self, **more: str | int) -> bytes:
         """These tables and a few facts more; `unpack` reads it."""
-        import numpy as np
-
         small = {name: getattr(self, name) for name in ("pre", "special", "end_ids", "bos", "eos")}
         head = {**small, "more": more, "tokens": len(self.spellings), "ranks": len(self.ranks)}
         data = json.dumps(head).encode()
         lengths = [len(text) for texts in (self.spellings, self.ranks) for text in texts]
-        numbers = np.array([*lengths, *self.numbers], "<i4").tobytes()
-        return b"".join([_LENGTH.pack(len(data)), data, numbers, *self.spellings, *self.ranks])
+        numbers = [*lengths, *self.numbers]
+        table = struct.pack(f"<{len(numbers)}i", *numbers)
+        return b"".join([_LENGTH.pack(len(data)), data, table, *self.spellings, *self.ranks])
 
 
 def unpack(data: bytes) -> tuple[Lexicon, dict[str, Any]]:
     """The tables in `data`, and the facts packed with them. The bytes must be those that `pack` wrote."""
-    import numpy as np
-
+    # Without numpy: this runs while another thread imports onnxruntime, and two imports of numpy at once can fail.
     (length,) = _LENGTH.unpack_from(data)
     at = _LENGTH.size + length
     head = json.loads(data[_LENGTH.size : at])
-    tokens, ranks = head.pop("tokens"), head.pop("ranks")
-    numbers = np.frombuffer(data, "<i4", tokens + 2 * ranks, at)
-    start = at + numbers.nbytes
-    ends = (np.cumsum(numbers[: tokens + ranks], dtype=np.int64) + start).tolist()
-    texts = [data[low:high] for low, high in zip([start, *ends], ends, strict=False)]
-    more = head.pop("more")
+    tokens, ranks, more = head.pop("tokens"), head.pop("ranks"), head.pop("more")
+    form = f"<{tokens + 2 * ranks}i"
+    numbers = struct.unpack_from(form, data, at)
+    cuts = list(accumulate(numbers[: tokens + ranks], initial=at + struct.calcsize(form)))
+    texts = [data[low:high] for low, high in pairwise(cuts)]
     return Lexicon(
-        **head, spellings=texts[:tokens], ranks=texts[tokens:], numbers=numbers[tokens + ranks :].tolist()
+        **head, spellings=texts[:tokens], ranks=texts[tokens:], numbers=list(numbers[tokens + ranks :])
     ), more
 
 

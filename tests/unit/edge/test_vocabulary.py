@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,14 @@ def test_a_full_disk_only_costs_the_packed_vocabulary(conversion: Conversion, mo
     monkeypatch.setattr(Path, "write_bytes", full)
     conversion.keep_vocabulary(b"new")
     assert conversion.vocabulary() == before
+
+
+def test_reading_a_packed_vocabulary_imports_no_numpy(conversion: Conversion) -> None:
+    """Another thread is importing it with onnxruntime just then, and numpy does not bear two imports at once."""
+    code = (
+        "import sys; from pathlib import Path; from hybridinfer.edge.vocabulary import Vocabulary\n"
+        "file = Path(sys.argv[1]); Vocabulary.of(file, packed=file.read_bytes)\n"
+        "sys.exit('numpy' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, str(conversion.directory / VOCABULARY)], check=False)
+    assert ran.returncode == 0
