@@ -40,7 +40,7 @@ format: $(VENV)/.dev  ## let ruff lay out the code
 bench: $(VENV)/.dev  ## measure what the README claims
 	@for name in $(BENCHES); do echo "== $$name"; $(PY) -m benchmarks.$$name || exit 1; done
 
-docs: $(VENV)/.runtime  ## write docs/reference.md from the docstrings
+docs: $(VENV)/.runtime  ## write docs/reference.md, docs/cli.md and the list of decisions
 	@$(PY) docs/build_reference.py
 
 clean:  ## remove the virtual environment and every cache in this folder

@@ -1,4 +1,6 @@
-"""Write docs/reference.md (public Python names, policy blocks, codes) and docs/cli.md from the docstrings.
+"""Write docs/reference.md and docs/cli.md from the docstrings, and the list of decisions from their titles.
+
+The reference holds public Python names, policy blocks and codes.
 
     python docs/build_reference.py [folder]
 
@@ -21,14 +23,38 @@ from typing import Any
 
 _MEMBERS = (FunctionType, classmethod, staticmethod, property, cached_property)
 _LITERAL = (str, int, float, tuple, NoneType)
+DECISIONS = """# Decisions
+
+Each file records one choice that a newcomer would question: what was chosen, why, what it costs, and what
+would change our mind. A decision that is overturned stays, with a line that names its successor.
+Next number: one above the highest here. Keep it under a page. The first line is `# 0001: the title`.
+
+"""
 MARK = "<!-- Made by `make docs` from the docstrings; do not edit. -->\n\n"
 
 
 def main() -> None:
-    """Write both files into the folder given, or beside this script."""
+    """Write the files into the folder given, or beside this script."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
-    for name, text in {"reference.md": reference(), "cli.md": command_line()}.items():
+    for name, text in {
+        "reference.md": reference(),
+        "cli.md": command_line(),
+        "decisions/README.md": decisions(),
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(MARK + text.strip() + "\n", encoding="utf-8")
+
+
+def decisions() -> str:
+    """How decisions are written down, and each one by its title."""
+    pages = sorted((Path(__file__).parent / "decisions").glob("[0-9]*.md"))
+    lines = [f"- [{page.name[:4]}]({page.name}): {_title(page)}" for page in pages]
+    return DECISIONS + "\n".join(lines)
+
+
+def _title(page: Path) -> str:
+    first = page.read_text(encoding="utf-8").partition("\n")[0]
+    return re.sub(r"^#\s*\d*\s*[:.]?\s*", "", first)
 
 
 def reference() -> str:

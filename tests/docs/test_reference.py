@@ -19,9 +19,9 @@ def fresh(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["reference.md", "cli.md"])
+@pytest.mark.parametrize("name", ["reference.md", "cli.md", "decisions/README.md"])
 def test_the_page_is_not_stale(name, fresh):
-    """After a change of a docstring or an option: `make docs`."""
+    """After a change of a docstring, an option or a decision's title: `make docs`."""
     assert (DOCS / name).read_text(encoding="utf-8") == (fresh / name).read_text(encoding="utf-8"), "run `make docs`"
 
 
