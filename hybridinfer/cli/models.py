@@ -32,13 +32,13 @@ Json = Annotated[bool, Parameter(negative="")]
 
 @app.command(name="list")
 def list_(*, json: Json = False) -> int:
-    """Show the models known by name and what of them is here.
+    """Show the models known by name and what of them is here, and the copies that `models quantize` made.
 
     Args:
         json: Print {cache, models: [{id, title, licence, sha256, state, bytes, disk_bytes}]}.
     """
     store = Store.default()
-    rows = [_row(store, model) for model in catalogue().values()]
+    rows = [_row(store, model) for model in (*catalogue().values(), *store.bundles())]
     if json:
         print_json({"cache": str(store.root), "models": rows})
         return 0
@@ -46,7 +46,7 @@ def list_(*, json: Json = False) -> int:
         size = (
             f"{row['disk_bytes'] / 1e6:,.0f} MB here" if row["disk_bytes"] else f"{row['bytes'] / 1e6:,.0f} MB to fetch"
         )
-        print(f"{row['id']:<20} {row['state']:<8} {size:>18}  {row['title']} ({row['licence']})")
+        print(f"{row['id']:<20} {row['state']:<8} {size:>18}  {_described(row)}")
     talk(f"in {store.root}")
     return 0
 
@@ -85,7 +85,8 @@ def verify(*models: str, signature: Path | None = None, public_key: Path | None 
         json: Print {models: [{id, ok, because}]}.
     """
     store, vouched = Store.default(), _signature(models, signature, public_key)
-    chosen = [find(name) for name in models] or [m for m in catalogue().values() if store.state(m) != "absent"]
+    here = (model for model in (*catalogue().values(), *store.bundles()) if store.state(model) != "absent")
+    chosen = [find(name) for name in models] or list(here)
     rows = [_verdict(store, model, vouched) for model in chosen]
     if json:
         print_json({"models": rows})
@@ -132,6 +133,10 @@ def _signature(models: tuple[str, ...], file: Path | None, public_key: Path | No
     if file is None or public_key is None or len(models) != 1:
         raise UsageError("--signature and --public-key go together, with one model")
     return Signature(file=file, public_key=public_key)
+
+
+def _described(row: dict[str, Any]) -> str:
+    return f"{row['title']} ({row['licence']})" if row["licence"] else "quantized here"
 
 
 def _verdict(store: Store, model: Model, vouched: Signature | None) -> dict[str, Any]:

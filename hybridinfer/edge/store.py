@@ -212,6 +212,10 @@ class Store:
         free = available() if room is None else room
         return next((model for model in reversed(ready) if model.bytes * _LOADED + _SPARE <= free), ready[0])
 
+    def bundles(self) -> list[Model]:
+        """The quantized copies in the cache, by name."""
+        return [find(place.name) for place in sorted((self.root / "bundles").glob("[!.]*.bundle"))]
+
     def states(self) -> Mapping[str, State]:
         """The state of every model of the catalogue."""
         return {name: self.state(model) for name, model in catalogue().items()}

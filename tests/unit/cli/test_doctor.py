@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from hybridinfer.cli import doctor as module
 from hybridinfer.cli import main
+from hybridinfer.edge.catalogue import catalogue
 from hybridinfer.policy.load import load
 
 SECRET = "sk-test-very-secret"
@@ -117,6 +119,32 @@ def test_a_model_file_that_is_there(write, findings, tmp_path):
     (model,) = [f for f in findings(write(text)) if f[0] == "model"]
     assert model[1] == "ok"
     assert "converted at its first use" in model[2]
+
+
+def test_a_sealed_model_needs_its_key(write, findings, tmp_path, monkeypatch):
+    """A missing key is a fault, as that target can never answer; a key that is there is never shown."""
+    monkeypatch.setattr("hybridinfer.edge.sealed._from_keyring", lambda: None)
+    (tmp_path / "m.sealed").write_bytes(b"x" * 1_000_000)
+    policy = write(
+        f"version: 1\ntargets: {{m: {{kind: onnx, model: {tmp_path}/m.sealed}}}}\nrules: [{{name: a, use: [m]}}]\n"
+    )
+    monkeypatch.delenv("HYBRIDINFER_MODEL_KEY", raising=False)
+    assert any("HYBRIDINFER_MODEL_KEY" in what for about, status, what in findings(policy, 1) if status == "fault")
+    key = base64.b64encode(bytes(range(32))).decode()
+    monkeypatch.setenv("HYBRIDINFER_MODEL_KEY", key)
+    found = findings(policy)
+    assert ("key", "ok", "m.sealed: the model key is set") in found
+    assert key not in str(found)
+
+
+def test_auto_says_which_model_it_would_take(write, findings, tmp_path):
+    """And what can compute it."""
+    (tmp_path / "cache" / "models").mkdir(parents=True)
+    small = catalogue()["smollm2-135m"]
+    (tmp_path / "cache" / "models" / f"{small.sha256}.gguf").touch()
+    found = findings(write("version: 1\ntargets: {m: {kind: onnx, model: auto}}\nrules: [{name: a, use: [m]}]\n"))
+    assert any(what.startswith("auto: smollm2-135m is here") for about, _, what in found if about == "model")
+    assert any("cpu" in what for about, _, what in found if about == "provider")
 
 
 def test_an_unknown_model_is_a_fault(write, findings):

@@ -118,6 +118,10 @@ def test_a_copy_that_is_the_same_model_is_kept(place: Path, capsys: pytest.Captu
     """Under its name in the cache, where verify, bench and remove find it."""
     assert quantize(place, "--bits", "8", "--block", "32", "--out", "mine") == 0
     assert "model: mine.bundle" in capsys.readouterr().err
+    assert main(["models", "list"]) == 0
+    assert "quantized here" in capsys.readouterr().out
+    assert main(["models", "verify"]) == 0
+    assert capsys.readouterr().out.split() == ["mine.bundle", "ok"]
     assert main(["models", "verify", "mine.bundle"]) == 0
     assert main(["models", "bench", "mine.bundle", "--rounds", "1", "--threads", "1"]) == 0
     assert "decode" in capsys.readouterr().out
