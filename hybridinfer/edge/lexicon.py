@@ -1,7 +1,7 @@
-"""The tables of a tokenizer, from a GGUF file's metadata or from a packed form that opens in a tenth of the time.
+"""The tables of a tokenizer, from a GGUF file's metadata or from a packed form that opens in an eighth of the time.
 
-A vocabulary is 300,000 texts: reading them out of a GGUF header and spelling them takes a second of processor time,
-their packed form 50 ms. It is written beside a converted model and hashed with it.
+A vocabulary is 300,000 texts: reading them out of a GGUF header and spelling them takes most of a second of processor
+time, their packed form a tenth. It is written beside a converted model and hashed with it.
 """
 
 from __future__ import annotations
