@@ -38,9 +38,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Compute what would hold up an event loop: a long prompt is counted. Answer: what `does` gives."""
+    """Compute what would hold up an event loop: a long prompt is counted. Answer: what `does` gives, never None."""
 
     does: Callable[[], Any]
+    seconds: float = inf
+    """Past this the answer is None, and the work is left to itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -178,8 +179,12 @@ class Drive:
         match command:
             case Score():
                 return await self._score(command)
-            case Work(does=does):
-                return await asyncio.to_thread(does)
+            case Work(does=does, seconds=seconds):
+                try:
+                    async with asyncio.timeout(min(seconds, threading.TIMEOUT_MAX)):
+                        return await asyncio.to_thread(does)
+                except TimeoutError:
+                    return None
             case Call():
                 return await self._call(command)
             case Race():

@@ -13,7 +13,7 @@ Rules of the path
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -118,7 +118,7 @@ class _Run:
     def steps(self) -> Flow:
         """The whole path."""
         scores: Mapping[str, SignalResult] = yield Score(request=self.request, seconds=self.seconds - self.last_rung)
-        decision: Decision = yield from self._computed(partial(self.planner.plan, scores))
+        decision: Decision = yield from self._planned(scores)
         self.decision = decision
         self.checks = Checks(self.runtime, self.legs, self.planner.request, decision)
         self.rest = Rest(self.runtime, self.planner, decision)
@@ -340,9 +340,13 @@ class _Run:
         named = winner or first  # whoever is asked beside it for speed alone does not decide where the plan goes
         return Tried(named, ends[named], position + (1 if isinstance(reply, Outcome) else 2))
 
-    def _computed(self, does: Callable[[], Any]) -> Generator[Command, Any, Any]:
-        """What `does` gives; of a long request in a thread."""
-        return (yield Work(does=does)) if self.planner.long else does()
+    def _planned(self, scores: Mapping[str, SignalResult]) -> Generator[Command, Any, Decision]:
+        """The decision; of a long request in a thread, and where that takes too long, without anybody who must count."""
+        if not self.planner.long:
+            return self.planner.plan(scores)
+        left = self.deadline - self.last_rung - self.runtime.clock()
+        decision: Decision | None = yield Work(does=partial(self.planner.plan, scores), seconds=max(left, 0.02))
+        return decision or Planner(self.request, self.runtime).uncounted(scores)
 
     def receipt(self, answered_by: str | None = None) -> Receipt:
         """The receipt as of now."""

@@ -69,6 +69,22 @@ class Planner:
             saved_tokens=saved,
         )
 
+    def uncounted(self, scores: Mapping[str, SignalResult]) -> Decision:
+        """The decision for a request that is too long to be counted in time: canned replies alone can serve it."""
+        levels = {name: result.level for name, result in scores.items()}
+        because = "the prompt is too long to be counted in time"
+        unable = {
+            name: Removal(target=name, reason=Reason.CONTEXT, because=because)
+            for name, info in self._runtime.infos.items()
+            if info.kind != "canned"
+        }
+        decision = decide(self._runtime.policy, levels, needs=self._needs, tags=self._request.tags, unable=unable)
+        return replace(
+            decision,
+            scores={name: result.score for name, result in scores.items()},
+            because={name: result.because for name, result in scores.items()},
+        )
+
     def _decided(self, levels: Mapping[str, str]) -> Decision:
         """`decide`, once for requests that are alike to the policy."""
         known, tags = self._runtime.decisions, self._request.tags
