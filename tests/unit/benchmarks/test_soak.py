@@ -38,6 +38,14 @@ def test_what_is_held_is_seen():
     assert soak.held() == before
 
 
+def test_circuits_that_stay_open_show():
+    """Calls that fail, or callers who only meet canned replies; callers who left and rests that end say nothing."""
+    well = {"ok": 60, "unavailable": 20, "cancelled": 300, "circuit_open": 50}
+    assert soak.Soak(ends=soak.Counter(ended=100), codes=soak.Counter(well), canned=30).healthy()
+    assert not soak.Soak(ends=soak.Counter(ended=100), codes=soak.Counter(well | {"stalled": 90}), canned=30).healthy()
+    assert not soak.Soak(ends=soak.Counter(ended=100), codes=soak.Counter(well), canned=70).healthy()
+
+
 def test_thirds_are_means():
     """In MB; the rest of an uneven division belongs to the last."""
     assert soak.Soak(resident=[1e6, 3e6, 4e6, 4e6, 6e6, 8e6, 7e6]).thirds() == (2.0, 4.0, 7.0)
