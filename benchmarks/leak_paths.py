@@ -4,7 +4,7 @@
 
 Each request goes through a real router with retries, a window budget in SQLite and all logs on, to clouds that look
 through all they are given and then fail in one of the ways of `FAULTS`. The shapes of `SHAPES` bring in hedging, open
-circuit breakers with their probes, second opinions and judges. Requests run side by side, as in a server: a leak from
+circuit breakers with their probes, second opinions, judges, and audits of answers from here. Requests run side by side, as in a server: a leak from
 one into another would be seen too. `--every N` takes each N-th combination.
 
 A trace is a canary in any of the forms of `leak.traces`. Exit code 1 when there is one where it must not be, or when a
@@ -44,9 +44,11 @@ SHAPES: dict[str, list[Any]] = {
     "hedged": ["first", "second", "here", "sorry"],
     "probed": ["first", "second", "here", "sorry"],
     "checked": [{"target": "first", "accept": {"agree_with": "second"}}, "here", "sorry"],
+    "audited": ["answers", "first", "here", "sorry"],
     "judged": [{"agree": ["first", "second"], "judge": "model", "by": "third", "else": "here"}, "sorry"],
 }
-"""What `use` may say. `hedged` also retries; `probed` has a circuit breaker that opens at once and probes at once."""
+"""What `use` may say. `hedged` also retries; `probed` has a circuit breaker that opens at once and probes at once;
+`audited` answers here, keeps features and asks a cloud behind every answer that it may."""
 
 ROUTERS = tuple(product(("never", "masked"), ("async", "sync"), SHAPES))
 """(boundary, face, shape)."""
@@ -176,6 +178,17 @@ class Here(Cloud):
         raise TargetFailed(Code.UNAVAILABLE, "drill")
 
 
+class Answers(Here):
+    """The target on this machine that answers, so that there is something to audit."""
+
+    async def stream(self, request: Request, *, stream: bool) -> AsyncIterator[TargetEvent]:
+        """Count what it sees, then repeat the beginning."""
+        case = _CASE.get()
+        self._found.seen_here += case is not None and bool(traces(case.canary, f"{request} {stream}"))
+        yield TextDelta(text=request.messages[0].text[:60] or "Well.")
+        yield Finish(finish_reason="stop")
+
+
 class Watch(logging.Handler):
     """Looks through every log line, with its arguments and its traceback, and every receipt."""
 
@@ -208,15 +221,18 @@ def policy(boundary: str, shape: str) -> dict[str, Any]:
         "second": cloud,
         "third": cloud,
         "here": {"kind": "own", "zone": "device"},
+        "answers": {"kind": "own", "zone": "device"},
         "sorry": {"kind": "canned", "text": "Later."},
     }
-    unused = set() if shape == "judged" else {"third"}
+    unused = {"judged": {"answers"}, "audited": {"second", "third"}}.get(shape, {"third", "answers"})
+    learning = {"learning": {"store": "features", "audit_share": "100%"}} if shape == "audited" else {}
     return {
         "version": 1,
         "targets": {name: block for name, block in targets.items() if name not in unused},
         "budgets": [{"name": "day", "usd": 100, "per": "day"}],
         "boundaries": [{"name": "private", "when": {"privacy": ["personal", "secret"]}, "cloud": boundary}],
         "rules": [{"name": "all", "use": SHAPES[shape], **hedge}],
+        **learning,
         "resilience": {
             "deadline": "60s",
             "retry": {"attempts": 2, "backoff": "1ms", "max_backoff": "1ms"},
@@ -258,6 +274,8 @@ def _run_router(job: tuple[tuple[str, str, str], int, int]) -> Found:
         Cloud(name, found, boundary=boundary) for name, block in loaded.targets.items() if block.zone == "cloud"
     ]
     targets.append(Here("here", found, boundary=boundary, zone="device"))
+    if "answers" in loaded.targets:
+        targets.append(Answers("answers", found, boundary=boundary, zone="device"))
     root = logging.getLogger()
     level = root.level
     root.addHandler(watch)
@@ -269,6 +287,7 @@ def _run_router(job: tuple[tuple[str, str, str], int, int]) -> Found:
                 "targets": {target.info.name: target for target in targets},
                 "ledger": open_ledger(loaded, book),
                 "hooks": [watch],
+                "environ": {"HYBRIDINFER_STATE": folder},
             }
             if face == "sync":
                 _all_sync(Router(loaded, **setup), asks, watch, found)
