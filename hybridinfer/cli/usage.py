@@ -171,24 +171,33 @@ def _print_csv(table: Sequence[Line]) -> None:
     writer.writerows(rows)
 
 
+_BARS = """td,th{white-space:nowrap}td:not(:first-child):not(.bar),th:not(:first-child){text-align:right}
+.bar{width:22%;min-width:90px}.bar i{display:block;height:12px;margin-top:5px;border-radius:2px;background:var(--r1)}
+"""
+
+
 def _page(table: Sequence[Line], whole: Line, compared: Baseline | None, by: str) -> str:
+    """The table, a bar of cost in each of its rows, and the comparison; in the drills' colours, light and dark."""
+    from ..drill.page import STYLE
+
     dearest = float(max(line.cost_usd for line in table)) or 1.0
-    bars = "".join(
-        f'<text x="190" y="{n * 24 + 16}" text-anchor="end">{escape(line.key or "(none)")}</text>'
-        f'<rect x="200" y="{n * 24 + 4}" width="{float(line.cost_usd) / dearest * 400:.1f}" height="16" fill="#2060c0"/>'
-        f'<text x="{210 + float(line.cost_usd) / dearest * 400:.1f}" y="{n * 24 + 16}">{usd(line.cost_usd)}</text>'
-        for n, line in enumerate(table)
-    )
-    head = "".join(
-        f"<th>{cell}</th>" for cell in (by, "requests", "in", "out", "cost", "cloud", "degraded", "p50", "p95")
-    )
+    names = (by, "requests", "tokens in", "out", "cost", "cloud", "degraded", "p50", "p95")
+    head = "".join(f"<th>{escape(name)}</th>" for name in names) + "<th>share of the dearest</th>"
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(line)) + "</tr>" for line in (*table, whole)
+        "<tr>"
+        + "".join(f"<td>{escape(cell or '(none)')}</td>" for cell in _cells(line))
+        + (
+            f'<td class="bar"><i style="width:{float(line.cost_usd) / dearest:.1%}"></i></td>'
+            if line in table
+            else "<td></td>"
+        )
+        + "</tr>"
+        for line in (*table, whole)
     )
-    notes = "".join(f"<p>{escape(note)}</p>" for note in _comparison(compared)) if compared else ""
+    notes = "".join(f"<p>{escape(note.strip())}</p>" for note in _comparison(compared)) if compared else ""
     return (
-        '<!doctype html><meta charset="utf-8"><title>hybridinfer usage</title>'
-        "<style>body{font-family:sans-serif}td,th{padding:2px 12px;text-align:right}</style>"
-        f'<h1>Usage</h1><svg width="720" height="{len(table) * 24}" font-size="13">{bars}</svg>'
-        f"<table><tr>{head}</tr>{body}</table>{notes}\n"
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>hybridinfer usage</title><style>{STYLE}{_BARS}</style>"
+        f'<h1>Usage by {escape(by)}</h1><div class="plot"><table><tr>{head}</tr>{body}</table></div>{notes}</html>\n'
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .axes import BUCKETS
 from .chart import band, bars, legend, phases, spend, strips
 from .judge import cost, percentile
-from .report import line
+from .report import line, who_plays
 from .run import merged
 from .walks import by_pair
 
@@ -97,6 +97,7 @@ def _section(number: int, drill: Drill) -> str:
         [
             f'<section class="drill" id="d{number}"><h2>{mark(drill.passed)}{escape(scenario.name)}</h2>',
             f'<p class="dim">{escape(scenario.description)}</p>',
+            f'<p class="dim">{escape(who_plays(drill.parts))}</p>' if drill.parts else "",
             _facts(drill),
             _verdicts(drill),
             f"<h3>Who answered, by rung ({scenario.duration / BUCKETS:g} s per bar)</h3>",
@@ -171,10 +172,10 @@ def _coverage(policy: str, found: Coverage) -> str:
     if not missed:
         return f"{head}</section>"
     rows = "".join(
-        f"<tr><td>{escape(target)}</td><td>{escape(', '.join(codes))}</td><td>{escape(following)}</td></tr>"
+        f"<tr><td>{escape(target)}</td><td>{escape(following)}</td><td>{escape(', '.join(codes))}</td></tr>"
         for (target, following), codes in missed.items()
     )
-    table = f"<table><tr><th>target</th><th>never ended with</th><th>next</th></tr>{rows}</table>"
+    table = f"<table><tr><th>target</th><th>next</th><th>never ended with</th></tr>{rows}</table>"
     return f"{head}{table}</section>"
 
 

@@ -93,7 +93,8 @@ def test_a_page_with_a_plot(place: Path, tmp_path: Path) -> None:
     page = tmp_path / "usage.html"
     assert run(place, "--html", str(page), "--by", "rule") == 0
     text = page.read_text()
-    assert "<svg" in text
+    assert '<i style="width:100.0%">' in text
+    assert "prefers-color-scheme:dark" in text
     assert "&lt;all&gt;" in text
     assert "<all>" not in text
     assert "saved $0.035" in text
