@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import model, money, names, rung, shares
+from . import model, money, names, rung, shares, target
 
 FILE = Path(__file__).with_name("schema.json")
 
@@ -22,7 +22,7 @@ def schema() -> dict[str, Any]:
     """The schema as a tree: blocks under `definitions`, descriptions from the docstrings of `model`."""
     tree = model.Policy.model_json_schema()
     definitions: dict[str, Any] = tree.pop("$defs")
-    docs = attribute_docs(model, money, rung, shares)
+    docs = attribute_docs(model, money, rung, shares, target)
     for name, block in (*definitions.items(), ("Policy", tree)):
         block.pop("title", None)
         for key, field in block.get("properties", {}).items():
