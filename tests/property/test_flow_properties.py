@@ -77,7 +77,7 @@ arrivals = st.lists(
         Arrival,
         at=st.floats(0, 60),
         request=requests(),
-        stream=st.booleans(),
+        stream=st.sampled_from([True, True, False]),
         leaves_after=st.sampled_from([None, None, None]) | seconds,
     ),
     min_size=1,

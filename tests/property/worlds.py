@@ -47,7 +47,9 @@ BUDGETS = (
 seconds = st.sampled_from([0.01, 0.2, 1.0, 5.0, 30.0]) | st.floats(0.001, 30.0).map(lambda value: round(value, 3))
 limits = st.sampled_from([30.0, 30.0, 30.0, 5.0]) | seconds
 """Mostly generous: a world in which nobody gets to the end tests little."""
-codes = st.sampled_from([code for code in Code if code not in ANSWERED and code is not Code.CANCELLED])
+codes = st.sampled_from([Code.INTERRUPTED, Code.UNAVAILABLE]) | st.sampled_from(
+    [code for code in Code if code not in ANSWERED and code is not Code.CANCELLED]
+)
 usual = [
     Code.TIMEOUT, Code.STALLED, Code.RATE_LIMITED, Code.UNAVAILABLE, Code.INTERRUPTED, Code.EMPTY, Code.INVALID_OUTPUT
 ]  # fmt: skip
@@ -63,7 +65,11 @@ def targets(draw, name):
     if name == CANNED:
         return {"kind": "canned", "text": "later"}
     zone = draw(st.sampled_from(["device", "network", "cloud", "cloud"]))
-    block = {"kind": "onnx" if zone == "device" else "openai", "model": "m", "continues": draw(st.booleans())}
+    block = {
+        "kind": "onnx" if zone == "device" else "openai",
+        "model": "m",
+        "continues": draw(st.sampled_from([True, True, False])),
+    }
     if zone != "device":
         block |= {"zone": zone, "price": {"input": 1000, "output": 1000}, "max_tokens": 200}
         block |= draw(st.sampled_from([{}, {"region": "eu"}, {"region": "us"}]))
