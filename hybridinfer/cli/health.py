@@ -116,6 +116,7 @@ def _probe(policy: Policy, name: str, environ: Mapping[str, str]) -> Probe:
     from ..errors import RequestError
     from ..policy.model import RetryBlock, RuleBlock
     from ..router import Router
+    from ..signals.weights import ENVIRONMENT, OFF
 
     alone = policy.model_copy(
         update={
@@ -124,7 +125,7 @@ def _probe(policy: Policy, name: str, environ: Mapping[str, str]) -> Probe:
         }
     )
     began = time.perf_counter()
-    with Router(alone, environ=environ) as router:
+    with Router(alone, environ={**environ, ENVIRONMENT: OFF}) as router:  # a probe is no traffic to learn from
         try:
             receipt = router.complete(PROBE, max_tokens=PROBE_TOKENS).receipt
         except RequestError as error:

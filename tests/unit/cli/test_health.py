@@ -118,3 +118,14 @@ def test_a_probe_that_fails_is_a_finding(emulated, capsys):
     out = capsys.readouterr().out
     assert "cloud: the probe ended with unavailable (HTTP 503" in out
     assert len(emulated.requests) == 1
+
+
+def test_a_probe_is_no_traffic_to_learn_from(emulated, tmp_path, monkeypatch, capsys):
+    """No shares are counted and no features are kept, whatever the policy says of its own traffic."""
+    monkeypatch.setenv("HYBRIDINFER_STATE", str(tmp_path / "learned"))
+    place = tmp_path / "hybridinfer.yaml"
+    learns = 'signals: {complexity: {levels: {low: "60%", high: "40%"}}}\nlearning: {store: features}\n'
+    place.write_text(place.read_text() + learns)
+    assert main(["health", "--probe", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["targets"][0]["probe"]["code"] == "truncated"
+    assert not (tmp_path / "learned").exists()
