@@ -164,6 +164,14 @@ def test_a_new_day_compiles_new_prices() -> None:
     assert prices.worst_case("t", input_tokens=1_000_000, max_tokens=0) == 2
 
 
+def test_bounds_that_are_remembered_are_bounded_too() -> None:
+    """However many sizes are asked for, and each of them gets its own."""
+    prices = book({"kind": "openai", "model": "m", "price": {"input": 1, "output": 1}})
+    for size in range(1, 3000):
+        assert prices.worst_case("t", input_tokens=size, max_tokens=1) == Decimal(size + 1) / 1_000_000
+    assert len(prices._entries["t"].today(NOW.timestamp())[1]) <= 512
+
+
 def test_the_time_of_day_chooses_the_price() -> None:
     """A vendor with hours of its own is billed by the hour, and bounded by the dearest of the day."""
     block = {"kind": "openai", "model": "deepseek-v4-flash", "base_url": "https://api.deepseek.com"}

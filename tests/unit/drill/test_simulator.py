@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
@@ -281,3 +282,19 @@ async def _events(step):
                 await asyncio.sleep(first)
                 yield TextDelta(text=said)
             await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("before", [(700, 10, 10), (0, 10, 10), (500_000, 5, 5)])
+def test_the_garbage_collector_is_as_it_was(before):
+    """A run looks for garbage rarely, but does; whoever had switched it off, or wants it rarer, has their way."""
+    own, seen = gc.get_threshold(), []
+    gc.set_threshold(*before)
+    try:
+        world = World()
+        arrivals = [Arrival(at=1.0, request=REQUEST)]
+        run(arrivals, stage(load(POLICY), world), world, cues=[(0.5, lambda: seen.append(gc.get_threshold()[0]))])
+        after = gc.get_threshold()
+    finally:
+        gc.set_threshold(*own)
+    assert after == before
+    assert seen == [max(before[0], 100_000) if before[0] else 0]
