@@ -30,7 +30,7 @@ class Note:
 
     def on_receipt(self, receipt: Receipt) -> None:
         """Keep the features under the receipt's id, with what the attempts say of the answers by themselves."""
-        bad = {
+        bad: set[tuple[Side, Source]] = {
             (side, _FAILED[one.code])
             for one in receipt.attempts
             if one.code in _FAILED and (side := self._side(one.target)) is not None
