@@ -103,9 +103,10 @@ class Staging:
             known = ", ".join(self.emulators) or "none yet: make the router first"
             raise LookupError(f"no emulated target {target!r}; there are {known}")
         if isinstance(code, str) and code in DOORS - {"down"}:  # an emulator closes its port itself
-            for name in names:
-                self._unreachable.setdefault(name, []).append(away := Unreachable(code, times))
-            return away
+            away = {name: Unreachable(code, times) for name in names}
+            for name, one in away.items():
+                self._unreachable.setdefault(name, []).append(one)
+            return away[names[-1]]
         return [self.emulators[name].outage(EVERYTHING, _fault(code, times), times=times) for name in names][-1]
 
     def close(self) -> None:
