@@ -145,3 +145,34 @@ def test_bounded_and_plain_checks_say_the_same(schema, value):
     if isinstance(schema, bool):
         schema = {"allOf": [schema]}
     assert (by_schema(schema, json.dumps(value)) == "") == Draft202012Validator(schema).is_valid(value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "because"),
+    [
+        ({"properties": {"a": {}}, "additionalProperties": False}, '{"a": 1}', ""),
+        (
+            {"properties": {"a": {}}, "additionalProperties": False},
+            '{"b": 1}',
+            "breaks the schema at additionalProperties",
+        ),
+        ({"patternProperties": {"^b": {}}, "additionalProperties": False}, '{"b": 1}', ""),
+        ({"additionalProperties": {"type": "string"}}, '{"b": 1}', "breaks the schema at additionalProperties/type"),
+        ({"additionalProperties": False}, "[1]", ""),
+        ({"patternProperties": {"^b": {}}, "unevaluatedProperties": False}, '{"b": 1}', ""),
+        (
+            {"patternProperties": {"^b": {}}, "unevaluatedProperties": False},
+            '{"c": 1}',
+            "breaks the schema at unevaluatedProperties",
+        ),
+        ({"uniqueItems": True}, '[{"a": [1.0]}, {"a": [1]}]', "breaks the schema at uniqueItems"),
+    ],
+)
+def test_properties_are_told_apart(schema, text, because):
+    """Those with a name, those with a pattern, and the rest."""
+    assert by_schema(schema, text) == because
+
+
+def test_free_text_has_no_form():
+    """And nothing to check."""
+    assert fault("anything", ResponseFormat(type="text")) == ""
