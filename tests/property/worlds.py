@@ -48,7 +48,7 @@ seconds = st.sampled_from([0.01, 0.2, 1.0, 5.0, 30.0]) | st.floats(0.001, 30.0).
 limits = st.sampled_from([30.0, 30.0, 30.0, 5.0]) | seconds
 """Mostly generous: a world in which nobody gets to the end tests little."""
 codes = st.sampled_from([Code.INTERRUPTED, Code.UNAVAILABLE]) | st.sampled_from(
-    [code for code in Code if code not in ANSWERED and code is not Code.CANCELLED]
+    [code for code in Code if code not in ANSWERED | {Code.CANCELLED, Code.UNSURE}]  # these are the router's own
 )
 usual = [
     Code.TIMEOUT, Code.STALLED, Code.RATE_LIMITED, Code.UNAVAILABLE, Code.INTERRUPTED, Code.EMPTY, Code.INVALID_OUTPUT
