@@ -73,9 +73,7 @@ async def _ask(target: Guarded, question: Question) -> tuple[Labelled, str]:
         gauge.add(0.0, 0.0)
         certainty = gauge.done()
     assert certainty is not None
-    cut = finish is not None and finish.finish_reason == "length"
-    seen = features(certainty, text, reason="length" if cut else "stop")
-    return Labelled(features=seen, right=question.is_answered_by(text)), text
+    return Labelled(features=features(certainty, text), right=question.is_answered_by(text)), text
 
 
 def _policy(name: str) -> Policy:

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from ..edge.catalogue import Model
 
 app = App(
-    name="models", help="List, fetch, verify, measure, seal, quantize and remove local models.", help_format="plaintext"
+    name="models",
+    help="List, fetch, verify, measure, calibrate, seal, quantize and remove local models.",
+    help_format="plaintext",
 )
 app.command("hybridinfer.cli.models_bench:bench", name="bench")
+app.command("hybridinfer.cli.models_calibrate:calibrate", name="calibrate")
 app.command("hybridinfer.cli.models_quantize:quantize", name="quantize")
 app.command("hybridinfer.cli.models_seal:encrypt", name="encrypt")
 app.command("hybridinfer.cli.models_seal:new_key", name="new-key")

@@ -56,7 +56,7 @@ class Question:
         if _NUMBER.fullmatch(answer):
             numbers = _NUMBER.findall(said)
             return bool(numbers) and numbers[-1].replace(",", "") == answer
-        case = re.NOFLAG if len(answer) <= 2 and answer.isupper() else re.IGNORECASE  # He is helium, "he" is not
+        case = re.NOFLAG if len(answer) <= 2 and not answer.islower() else re.IGNORECASE  # He is helium, "he" is not
         return re.search(rf"(?<!\w){re.escape(_plain(answer))}(?:s|es|ies|y|th)?(?!\w)", said, case) is not None
 
 

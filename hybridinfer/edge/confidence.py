@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +79,7 @@ class ConfidenceMap:
         return head + ",\n".join(rows) + f'\n  }},\n  "provenance": {tail}\n}}\n'
 
 
-def features(certainty: Certainty, text: str, *, reason: Literal["stop", "length"]) -> dict[str, float]:
+def features(certainty: Certainty, text: str) -> dict[str, float]:
     """What a map looks at; all of it is known once the answer is whole."""
     seen = text[:_SCANNED]
     return {
@@ -87,7 +89,6 @@ def features(certainty: Certainty, text: str, *, reason: Literal["stop", "length
         "max_entropy": certainty.max_entropy,
         "first_entropy": certainty.first_entropy,
         "log_tokens": math.log1p(certainty.tokens),
-        "cut_off": float(reason == "length"),
         "refuses": float(_REFUSES.search(seen) is not None),
         "hedges": float(min(3, sum(1 for _ in _HEDGES.finditer(seen)))),
         "repeats": repetition(seen),
@@ -102,18 +103,23 @@ def repetition(text: str) -> float:
 
 
 def own_file(model: str, environ: Mapping[str, str]) -> Path:
-    """Where the map of your own lies: in `calibration` under HYBRIDINFER_STATE, else the platform's user state folder."""
+    """Where the map of your own lies: in `calibration` under HYBRIDINFER_STATE, else the platform's user state folder.
+
+    Raises `ConfigurationError` where HYBRIDINFER_STATE is off.
+    """
     import platformdirs
 
     chosen = environ.get("HYBRIDINFER_STATE")
+    if chosen == "off":
+        raise ConfigurationError("HYBRIDINFER_STATE is off, so no map of your own can be kept; name a folder")
     root = Path(chosen).expanduser() if chosen else Path(platformdirs.user_state_dir("hybridinfer"))
     return root / "calibration" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', model)}.json"
 
 
 def find_map(model: str, environ: Mapping[str, str] | None = None) -> ConfidenceMap | None:
     """Your own map of `model`, else the shipped one, else None. A file that is no map counts as none."""
-    own = own_file(model, {**os.environ, **(environ or {})})
-    if own.is_file():
+    merged = {**os.environ, **(environ or {})}
+    if merged.get("HYBRIDINFER_STATE") != "off" and (own := own_file(model, merged)).is_file():
         return parse(own.read_text("utf-8"))
     return _shipped(model)
 
@@ -144,7 +150,6 @@ KNOWN = (
     "max_entropy",
     "first_entropy",
     "log_tokens",
-    "cut_off",
     "refuses",
     "hedges",
     "repeats",

@@ -230,7 +230,7 @@ class _Answer:
     def _confidence(self, done: Done) -> float | None:
         if self._sure is None or done.certainty is None:
             return None
-        return self._sure.confidence(features(done.certainty, "".join(self._texts), reason=done.reason))
+        return self._sure.confidence(features(done.certainty, "".join(self._texts)))
 
     def _events(self, items: Iterator[str | Call]) -> Iterator[TargetEvent]:
         for item in items:
