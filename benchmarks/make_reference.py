@@ -14,9 +14,9 @@ from pathlib import Path
 
 from hybridinfer.edge.catalogue import find
 from hybridinfer.edge.gguf import GgufFile
+from hybridinfer.edge.lexicon import Lexicon
 from hybridinfer.edge.store import Store
 from hybridinfer.edge.template import ChatTemplate
-from hybridinfer.edge.lexicon import Lexicon
 from hybridinfer.edge.tokenizer import Tokenizer
 from hybridinfer.types import Message, Text
 

@@ -148,10 +148,10 @@ def _picture(name: str, seen: dict[str, Doing], probes: dict[str, Probe]) -> dic
 
 def _table(names: list[str], seen: dict[str, Doing], probes: dict[str, Probe]) -> list[str]:
     head = ("target", "calls", "answered", "p50", "p95", "last failure", "latest codes")
-    rows = [head + (("probe",) if probes else ())]
+    rows: list[tuple[str, ...]] = [head + (("probe",) if probes else ())]
     for name in names:
         doing, probe = seen.get(name), probes.get(name)
-        row = (name, *(_cells(doing) if doing else ("0", "-", "-", "-", "-", "-")))
+        row: tuple[str, ...] = (name, *(_cells(doing) if doing else ("0", "-", "-", "-", "-", "-")))
         rows.append(row + ((f"{probe.code}, {probe.seconds:.2f} s",) if probe else ()))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

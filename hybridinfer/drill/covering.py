@@ -46,7 +46,7 @@ class Covering:
     """Collects over a whole run, reports at its end."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._file: str = config.getoption("hybridinfer_coverage")
+        self._file = str(config.getoption("hybridinfer_coverage"))
         self._least: float | None = config.getoption("hybridinfer_coverage_fail_under")
         self._is_worker = hasattr(config, "workerinput")
         self._collectors: dict[str, Collector] = {}

@@ -80,7 +80,9 @@ class Staging:
         own = {name: target for name, target in stand_ins.items() if target is not None} | dict(targets or {})
         if self._covering is not None:
             more["hooks"] = [*more.get("hooks", ()), self._covering.of(loaded)]
-        router = Router(loaded, targets=own, **{"environ": {"HYBRIDINFER_LEDGER": "memory:", "HYBRIDINFER_STATE": "off"}, **more})
+        router = Router(
+            loaded, targets=own, **{"environ": {"HYBRIDINFER_LEDGER": "memory:", "HYBRIDINFER_STATE": "off"}, **more}
+        )
         self._routers.append(router)
         return router
 

@@ -139,9 +139,9 @@ class Writer:
         if self._measured:
             logprob, entropy = sureness(raw, token)
             self._gauge.add(logprob, entropy)
-        if self.prompt.logprobs:
-            entry = TokenLogprob(token=spelling.decode("utf-8", "replace"), logprob=logprob, entropy=entropy)
-            self._log.add(start, entry)
+            if self.prompt.logprobs:
+                entry = TokenLogprob(token=spelling.decode("utf-8", "replace"), logprob=logprob, entropy=entropy)
+                self._log.add(start, entry)
         if certain:
             yield Piece(text=certain, logprobs=self._log.until(self._text.released))
         if self._constraint is not None:

@@ -80,7 +80,7 @@ def test_every_fault_is_in_a_shipped_drill_or_a_contract_test():
 @pytest.mark.parametrize("name", QUICK)
 def test_the_same_over_real_http(name):
     """The real router, the vendors' SDKs, loopback: nobody loses an answer that the simulation keeps."""
-    drill = run_drill(name, against="emulator", speed=12)
+    drill = run_drill(name, against="emulator", speed=5)
     verdicts = {verdict.key: verdict for verdict in drill.verdicts}
     assert verdicts["privacy"].passed, verdicts["privacy"].measured
     assert verdicts["answered_share"].passed, blame(drill)

@@ -68,7 +68,9 @@ def test_one_that_onnxruntime_drops_is_not_named(tiny_conversion: Conversion, mo
     """Its Python package falls back by itself; what is said is what runs."""
     real = runtime().InferenceSession
     monkeypatch.setattr(
-        runtime(), "InferenceSession", lambda graph, options, **_: real(graph, options, providers=["CPUExecutionProvider"])
+        runtime(),
+        "InferenceSession",
+        lambda graph, options, **_: real(graph, options, providers=["CPUExecutionProvider"]),
     )
     monkeypatch.setattr(sessions, "choose", lambda *_: "cuda")
     assert Session(tiny_conversion, threads=1, setting=Setting(spinning=False)).provider == "cpu"

@@ -342,7 +342,7 @@ def test_drills_against_paid_clouds_without_a_budget():
         "rules": [{"name": "all", "use": ["cloud", "sorry"]}],
     }
     day = {"name": "day", "usd": 1, "per": "day"}
-    assert "costly-drills" in {id for id, *_ in found(load(tree))}
+    assert "costly-drills" in {key for key, *_ in found(load(tree))}
     own = tree | {"targets": tree["targets"] | {"cloud": tree["targets"]["cloud"] | {"zone": "network"}}}
     for harmless in (tree | {"budgets": [day]}, tree | {"drills": "never"}, own):
-        assert "costly-drills" not in {id for id, *_ in found(load(harmless))}
+        assert "costly-drills" not in {key for key, *_ in found(load(harmless))}

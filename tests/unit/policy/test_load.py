@@ -339,7 +339,9 @@ def test_a_policy_object_is_checked_for_names():
     """What was built in Python is held to the same names."""
     policy = loads(GOOD)
     assert load(policy) is policy
-    broken = policy.model_copy(update={"rules": (policy.rules[0].model_copy(update={"rungs": (Rung(target="gone"),)}),)})
+    broken = policy.model_copy(
+        update={"rules": (policy.rules[0].model_copy(update={"rungs": (Rung(target="gone"),)}),)}
+    )
     with pytest.raises(PolicyError) as caught:
         load(broken)
     assert "unknown target 'gone'" in str(caught.value)

@@ -112,8 +112,10 @@ def test_a_check_changes_the_digest():
         ),
         (
             "[{agree: [small, fast], judge: embedding}]",
-            "41: rules[1].use[0].judge: judge 'embedding' is not offered: no light and kept library compares meanings; "
-            "use 'exact', or 'model' with 'by'",
+            (
+                "41: rules[1].use[0].judge: judge 'embedding' is not offered: no light and kept library compares meanings; "
+                "use 'exact', or 'model' with 'by'"
+            ),
         ),
         (
             "[{agree: [small, fast], judge: model}]",
