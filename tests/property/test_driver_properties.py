@@ -274,7 +274,7 @@ calm = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 @given(case=cases)
-@settings(max_examples=80, deadline=None, suppress_health_check=calm)
+@settings(max_examples=100, deadline=None, suppress_health_check=calm)
 def test_the_promises_hold_for_the_real_driver(case):
     """Eighty routers."""
     check(**case)

@@ -210,7 +210,7 @@ calm = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 @given(case=cases)
-@settings(max_examples=120, deadline=None, suppress_health_check=calm)
+@settings(max_examples=200, deadline=None, suppress_health_check=calm)
 def test_the_promises_hold(case):
     """A hundred and twenty worlds."""
     check(**case)
@@ -218,7 +218,7 @@ def test_the_promises_hold(case):
 
 @pytest.mark.slow
 @given(case=cases)
-@settings(max_examples=5_000, deadline=None, suppress_health_check=calm)
+@settings(max_examples=7_000, deadline=None, suppress_health_check=calm)
 def test_the_promises_hold_in_many_more_worlds(case):
     """Five thousand."""
     check(**case)
