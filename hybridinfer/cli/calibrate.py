@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from .arguments import part
 from .terminal import UsageError, print_json, talk, usd
+from .traffic import recorded
 
 if TYPE_CHECKING:
     from ..drill.replay import Picture, Replay
@@ -68,7 +69,7 @@ def calibrate(
     loaded = load(place)
     if signal not in loaded.signals:
         raise UsageError(f"--signal {signal}: the policy has {', '.join(loaded.signals)}")
-    records = _records(traffic)
+    records = recorded(traffic)
     found = known(loaded, records, signal)
     promised: Promise | None = None
     if share is not None:
@@ -90,19 +91,6 @@ def calibrate(
         write_whole(place, with_levels(read_text(place), signal, levels))
         talk(f"written: {place}")
     return 0
-
-
-def _records(path: Path) -> list[Recorded]:
-    from ..observe.records import read
-
-    try:
-        lines = list(read(path))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    records = [line for line in lines if line is not None]
-    if len(records) < len(lines):
-        talk(f"{len(lines) - len(records)} of {len(lines)} lines are no records and were left out")
-    return records
 
 
 def _with(policy: Policy, signal: str, levels: Mapping[str, float]) -> Policy:

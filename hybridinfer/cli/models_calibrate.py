@@ -15,7 +15,6 @@ from .terminal import UsageError, print_json, talk
 
 if TYPE_CHECKING:
     from ..edge.calibrate import Labelled, Question, Worth
-    from ..edge.confidence import ConfidenceMap
     from ..edge.risk import Risk
 
 Flag = Annotated[bool, Parameter(negative="")]
@@ -45,6 +44,7 @@ def calibrate(
     from ..edge.calibrate import TooFewAnswers, fit, held_out
     from ..edge.confidence import own_file
     from ..edge.risk import threshold
+    from ..learning.levels import write_whole
 
     if risk is not None and not 0 < risk < 1:
         raise UsageError(f"--risk {risk:g}: give a share between 0 and 1, such as 0.05")
@@ -61,7 +61,7 @@ def calibrate(
         bound = threshold(held_out(answers), [answer.right for answer in answers], risk=risk)
     file = None if dry_run else own_file(name, os.environ)
     if file is not None:
-        _write(file, made)
+        write_whole(file, made.to_json())
     if json:
         print_json(_row(name, file, worth, bound))
     else:
@@ -108,13 +108,6 @@ def _ask(model: str, questions: tuple[Question, ...]) -> tuple[str, list[Labelle
         return target.info.model, asyncio.run(run())
     except TargetFailed as error:
         raise ModelError(f"{target.info.model} did not answer: {error.because or error.code}") from error
-
-
-def _write(file: Path, made: ConfidenceMap) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    work = file.with_name(f".{file.name}.{os.getpid()}")
-    work.write_text(made.to_json(), "utf-8")
-    work.replace(file)
 
 
 def _row(model: str, file: Path | None, worth: Worth, bound: Risk | None) -> dict[str, Any]:

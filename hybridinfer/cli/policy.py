@@ -11,6 +11,7 @@ from ..errors import PolicyError
 from .arguments import Flag
 from .checking import OutputFormat, check_files, print_reports
 from .terminal import UsageError, print_json, talk
+from .traffic import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -182,15 +183,7 @@ def simulate(
 
 
 def _recorded(traffic: Path) -> list[Recorded]:
-    from ..observe.records import read
-
-    try:
-        lines = list(read(traffic))
-    except OSError as error:
-        raise UsageError(f"cannot read {traffic}: {error.strerror}") from error
-    records = [line for line in lines if line is not None]
-    if len(records) < len(lines):
-        talk(f"{len(lines) - len(records)} of {len(lines)} lines are no records and were left out")
+    records = recorded(traffic)
     if not records:
         raise UsageError(f"{traffic} holds no records")
     return records

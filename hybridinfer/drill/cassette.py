@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from pydantic import Field, ValidationError
 
 from ..errors import HybridinferError
+from ..learning.levels import write_whole
 from ..policy.block import Block
 from ..targets import http
 from .scrub import Scrub
@@ -163,7 +163,8 @@ class Cassette:
         if found := _detected(tree):
             raise CassetteError(f"{self.path} was not written: it would hold a secret ({', '.join(sorted(found))})")
         ordered = {"version": 1, "content": tape.content, "exchanges": tree.get("exchanges", [])}
-        _write(self.path, _HEAD + yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=110))
+        self.path.parent.mkdir(parents=True, exist_ok=True)  # a folder of the project, not of one user alone
+        write_whole(self.path, _HEAD + yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=110))
 
     def scrub(self, raw: bytes) -> Scrub | None:
         """What takes the content out of the answer to a request with this body; None: it may stay."""
@@ -369,16 +370,3 @@ def _detected(tree: Any) -> set[str]:
     from ..privacy.detectors import scan
 
     return {finding.type for text in set(_texts(tree)) for finding in scan(text) if finding.detector in _SECRETS}
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise

@@ -105,7 +105,7 @@ class GgufFile:
             raw = np.frombuffer(self._map, np.uint8, count, info.offset).copy()
             rows = raw.reshape(*info.shape[:-1], info.shape[-1] // block * size)
             return np.ascontiguousarray(dequantize(rows, kind).reshape(info.shape), dtype=np.float32)
-        except (ValueError, KeyError, NotImplementedError) as error:
+        except (ValueError, KeyError, NotImplementedError) as error:  # the last is gguf's, of kinds it cannot unpack
             raise ModelError(f"{self.path.name}: the tensor {name} cannot be read ({error})") from error
 
 

@@ -138,6 +138,6 @@ def write_whole(path: Path, text: str) -> None:
             file.write(text)
         Path(name).chmod(mode)
         Path(name).replace(path)
-    except BaseException:
+    except BaseException:  # also an interrupt: never leave half a file behind
         Path(name).unlink(missing_ok=True)
         raise

@@ -51,7 +51,9 @@ def test_programs_in_documents_run(document, without_network, tmp_path, monkeypa
     for text in policies(document)[-1:]:
         Path("policy.yaml").write_text(without_network(text), encoding="utf-8")
     namespace = {"__name__": "__main__"}
-    for number, text in enumerate(blocks(document, "python")):
+    programs = blocks(document, "python")
+    assert programs
+    for number, text in enumerate(programs):
         exec(compile(text, f"{document.name}[{number}]", "exec"), namespace)
 
 

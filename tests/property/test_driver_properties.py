@@ -276,7 +276,7 @@ calm = [HealthCheck.too_slow, HealthCheck.data_too_large]
 @given(case=cases)
 @settings(max_examples=100, deadline=None, suppress_health_check=calm)
 def test_the_promises_hold_for_the_real_driver(case):
-    """Eighty routers."""
+    """A hundred routers."""
     check(**case)
 
 

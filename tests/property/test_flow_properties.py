@@ -212,7 +212,7 @@ calm = [HealthCheck.too_slow, HealthCheck.data_too_large]
 @given(case=cases)
 @settings(max_examples=200, deadline=None, suppress_health_check=calm)
 def test_the_promises_hold(case):
-    """A hundred and twenty worlds."""
+    """Two hundred worlds."""
     check(**case)
 
 
@@ -220,5 +220,5 @@ def test_the_promises_hold(case):
 @given(case=cases)
 @settings(max_examples=7_000, deadline=None, suppress_health_check=calm)
 def test_the_promises_hold_in_many_more_worlds(case):
-    """Five thousand."""
+    """Seven thousand."""
     check(**case)

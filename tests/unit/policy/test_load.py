@@ -227,7 +227,8 @@ def test_loopback_needs_no_https(url):
 
 def test_own_servers_need_no_https():
     """Plain http is allowed to a server that the policy calls its own."""
-    loads(GOOD.replace(AT_TARGET, "{kind: openai, model: m, zone: network, base_url: 'http://llm.internal'}"))
+    policy = loads(GOOD.replace(AT_TARGET, "{kind: openai, model: m, zone: network, base_url: 'http://llm.internal'}"))
+    assert policy.targets["cloud"].base_url == "http://llm.internal"
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,12 @@ async def test_a_client_is_built_once_for_holders_that_come_together():
 
 @pytest.mark.anyio
 async def test_letting_go_without_a_lease_is_harmless():
-    """A target that was never called can be closed."""
+    """A target that was never called can be closed; whoever holds a client keeps it."""
+    holder = object()
+    client = await http.lease(holder)
     await http.release(object())
+    assert not client.is_closed
+    await http.release(holder)
 
 
 def test_each_loop_has_its_own_client():
