@@ -36,9 +36,15 @@ class Performance:
     async def run(
         self, router: AsyncRouter, *, seed: int, turn: Callable[[PhaseBlock], Awaitable[None]]
     ) -> tuple[Served, ...]:
-        """All requests to their ends; `turn` is called at the beginning of each phase."""
+        """All requests to their ends; `turn` is called at the beginning of each phase, at 0 s before any request."""
+        cues: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+            (at, partial(self._sample, router)) for at in moments(self._scenario.duration)
+        ]
+        cues += [(phase.at, partial(turn, phase)) for phase in self._scenario.phases]
         self._began = time.monotonic()
-        conducting = asyncio.create_task(self._conduct(router, turn))
+        await self._conduct([cue for cue in cues if cue[0] == 0])
+        self._began = time.monotonic()
+        conducting = asyncio.create_task(self._conduct([cue for cue in cues if cue[0] > 0]))
         try:
             return tuple(await asyncio.gather(*(self._ask(router, one) for one in visits(self._scenario, seed))))
         finally:
@@ -48,11 +54,7 @@ class Performance:
     async def _until(self, at: float) -> None:
         await asyncio.sleep(max((at - self.now) / self._speed, 0))
 
-    async def _conduct(self, router: AsyncRouter, turn: Callable[[PhaseBlock], Awaitable[None]]) -> None:
-        cues: list[tuple[float, Callable[[], Awaitable[None]]]] = [
-            (at, partial(self._sample, router)) for at in moments(self._scenario.duration)
-        ]
-        cues += [(phase.at, partial(turn, phase)) for phase in self._scenario.phases]
+    async def _conduct(self, cues: list[tuple[float, Callable[[], Awaitable[None]]]]) -> None:
         for at, act in sorted(cues, key=lambda cue: cue[0]):
             await self._until(at)
             await act()

@@ -18,6 +18,8 @@ from hybridinfer.types import Message, Request, Text, TextDelta
 
 CARD = "4111 1111 1111 1111"
 REQUEST = Request(messages=(Message(role="user", parts=(Text(text="hello"),)),))
+PATIENT = {"timeout": "10m", "first_token": "10m", "stall": "10m"}
+"""Divided by the speed of the drills here it is still half a minute: nobody is silent, but the machine may be busy."""
 INFO = TargetInfo(name="local", kind="onnx", zone="device")
 
 
@@ -25,14 +27,15 @@ def policy(**more):
     return {
         "version": 1,
         "targets": {
-            "cloud": {"kind": "openai", "model": "m", "price": {"input": 100, "output": 100}},
-            "local": {"kind": "onnx", "model": "m"},
+            "cloud": {"kind": "openai", "model": "m", "price": {"input": 100, "output": 100}, **PATIENT},
+            "local": {"kind": "onnx", "model": "m", **PATIENT},
             "sorry": {"kind": "canned", "text": "later"},
         },
         "rules": [
             {"name": "spent", "when": {"budget": "spent"}, "use": ["local", "sorry"]},
             {"name": "all", "use": ["cloud", "local", "sorry"]},
         ],
+        "resilience": {"deadline": "20m"},
     } | more
 
 
@@ -69,8 +72,7 @@ def test_a_local_model_breaks_and_the_money_goes():
     """Both without HTTP: the played target follows the timeline, and somebody else spends."""
     phases = [{"at": "0s", "faults": {"local": {"fault": "down", "share": "50%"}}, "spend_usd": 5}]
     drill = over_http(phases, budgets=[{"name": "day", "usd": 5, "per": "day"}])
-    # The first request may come before the first phase has begun.
-    answered = {one.receipt.target for one in drill.course.served[1:]}
+    answered = {one.receipt.target for one in drill.course.served}
     assert answered == {"local", "sorry"}
 
 
@@ -92,7 +94,7 @@ def test_time_runs_faster():
     assert quick.resilience.deadline == 2.0
     assert quick.resilience.circuit_breaker.slow == 1.0
     assert quick.resilience.retry.backoff == pytest.approx(0.02)
-    assert quick.targets["cloud"].timeout == 3.0
+    assert quick.targets["cloud"].timeout == 60.0
     assert [rule.hedge.after for rule in quick.rules] == [0.5, "p95"]
 
 
