@@ -12,8 +12,8 @@ from ..errors import ConfigurationError, PolicyError
 from .terminal import UsageError, hanging, print_json, talk
 
 if TYPE_CHECKING:
+    from ..drill.bill import Bill
     from ..drill.coverage import Coverage
-    from ..drill.live import Bill
     from ..drill.run import Drill
     from ..drill.walks import Walk
 

@@ -12,10 +12,9 @@ import asyncio
 import os
 import secrets
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING, Self, cast
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Self, cast
 from ..assembly import build_targets
 from ..async_router import AsyncRouter
 from ..budget.ledger import MemoryLedger, open_ledger
+from ..budget.prices import PriceBook
 from ..errors import ConfigurationError
 from ..policy.load import digest
 from ..policy.money import BudgetBlock
@@ -32,17 +32,19 @@ from ..targets.base import Finish, Target, TargetEvent, TargetInfo
 from ..types import Request, TextDelta
 from .actor import Actor
 from .aim import Aim, Met
+from .bill import Calls, bill, calls_of
 from .book import Frail
 from .course import Course, Watch
 from .failing import POLICY
 from .performance import Performance
 from .simulated import healthy
-from .traffic import TAG, YES, Scored, Timeline, options, prompt, visits
+from .traffic import TAG, YES, Scored, Timeline, options, prompt, requests, visits
 from .vocabulary import on_a_script
 
 if TYPE_CHECKING:
     from ..budget.ledger import Ledger
     from ..policy.model import Policy
+    from .bill import Bill
     from .course import Served
     from .scenario import PhaseBlock, Scenario
 
@@ -147,17 +149,6 @@ async def _late(events: AsyncIterator[TargetEvent], met: Met) -> AsyncGenerator[
             yield replace(event, usage=None) if word == "wrong_usage" and isinstance(event, Finish) else event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
-    """What a live drill can cost at most, before it starts."""
-
-    requests: int
-    usd: Decimal
-    """Every request at the worst case of every try of every target on its plan."""
-    calls: Mapping[str, int]
-    """Tries of each target, at most."""
-
-
 class LiveDrill:
     """One scenario, prepared against the real targets of a policy. Use it as an async context manager.
 
@@ -208,21 +199,14 @@ class LiveDrill:
         await self._router.aclose()
 
     async def bill(self) -> Bill:
-        """The most that it can cost. Nobody is called for it."""
-        settings = self._policy.resilience
-        own = [budget.usd for budget in self._policy.budgets if budget.per == "request"]
-        usd, calls, worst = Decimal(0), Counter[str](), dict[str, tuple[Decimal, tuple[str, ...]]]()
-        coming = list(visits(self._scenario, self._seed))
-        for visit in coming:
-            ask = visit.ask
-            if ask.name not in worst:
-                decision = await self._router.decide(prompt(ask), **options(self._scenario, ask))
-                most = sum(decision.estimates.values(), Decimal(0)) * settings.retry.attempts
-                worst[ask.name] = min([most, *own]), decision.plan
-            usd += worst[ask.name][0]
-            calls.update(dict.fromkeys(worst[ask.name][1], settings.retry.attempts))
-        paid = {name: count for name, count in calls.items() if self._policy.targets[name].kind != "canned"}
-        return Bill(requests=len(coming), usd=usd, calls=paid)
+        """The most that it can cost, checks of answers included. Nobody is called for it."""
+        prices = PriceBook(self._policy)
+        calls = dict[str, list[Calls]]()
+        for name, request in requests(self._scenario).items():
+            ask = next(one for one in self._scenario.load.requests if one.name == name)
+            decision = await self._router.decide(prompt(ask), **options(self._scenario, ask))
+            calls[name] = list(calls_of(request, decision, self._policy, self._targets, prices))
+        return bill(self._policy, (calls[visit.ask.name] for visit in visits(self._scenario, self._seed)))
 
     async def play(self) -> Course:
         """Run it, in the scenario's own time."""

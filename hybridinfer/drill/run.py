@@ -20,7 +20,7 @@ from .judge import Verdict, judge
 from .scenario import Scenario, fits, is_shipped, load_scenario
 
 if TYPE_CHECKING:
-    from .live import Bill
+    from .bill import Bill
 
 logging.getLogger("hybridinfer").addHandler(logging.NullHandler())  # the program decides where logs go
 
