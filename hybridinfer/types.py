@@ -196,6 +196,8 @@ class Usage:
     cache_write_1h_tokens: int = 0
     """Those of `cache_write_tokens` that are kept for an hour: they are dearer."""
     reasoning_tokens: int = 0
+    tariff: tuple[tuple[str, str], ...] = ()
+    """What the vendor says it charged by, in its own fields, such as (("service_tier", "flex"),); empty: not told."""
     cost_usd: Decimal = Decimal(0)
     estimated: bool = False
 
@@ -235,8 +237,10 @@ class Response:
     model: str = ""
     logprobs: tuple[TokenLogprob, ...] | None = None
     confidence: float | None = None
-    """How likely the answer is right, 0..1, by a calibrated local model or the share of samples that agree; None:
-    nobody can say."""
+    """How likely the answer is right, 0..1, by a calibrated local model or the share of samples that agree; with
+    `choices`, the probability of the one taken. None: nobody can say."""
+    probabilities: Mapping[str, float] | None = None
+    """With `choices`: what the model gives to each of them, 1 together; None: the target cannot say."""
 
     @property
     def target(self) -> str | None:

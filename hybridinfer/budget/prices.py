@@ -5,8 +5,9 @@ Who prices a target, in this order:
 1. its `price:` block in the policy;
 2. the price list of genai-prices (bundled with that package, never fetched), for the vendor that the target calls:
    kinds `openai` and `anthropic` without a `base_url` mean that vendor, any other address is matched against the
-   addresses that genai-prices knows. `options: {extra_body: {service_tier, speed}}` choose the vendor's tariff; a body
-   field that may add a fee which is not on the list makes the target unaffordable without a `price:`;
+   addresses that genai-prices knows. `options: {extra_body: {service_tier, speed}}` choose the vendor's tariff, and
+   the one that its answer names is billed; a body field that may add a fee which is not on the list makes the target
+   unaffordable without a `price:`;
 3. nothing, and the call is free, where no vendor sends a bill: zone `device`, and zone `network` at an address that
    is no known vendor's (writing `zone: network` declares a server to be one's own);
 4. nobody: the target is unaffordable until the policy prices it. Unknown is never free.
@@ -23,7 +24,7 @@ from . import tariffs
 from .money import from_nano, to_nano
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from decimal import Decimal
 
     from ..policy.model import Policy, TargetBlock
@@ -66,14 +67,15 @@ class PriceBook:
     def cost(self, target: str, usage: Usage, *, at: datetime, seconds: float = 0.0) -> Decimal:
         """What `usage` cost in USD by the prices of `at` (naive means UTC), rounded up to a nano-dollar.
 
+        The tariff is the one that the vendor says it charged by (`usage.tariff`), else the one that was asked for.
         `seconds` of work are billed by `usd_per_hour`, up to the target's timeout, which ends every attempt.
         Raises LookupError where nobody can price the target (`worst_case` is None), KeyError for an unknown one.
         """
         entry = self._entries[target]
-        rates = entry.rates(at.replace(tzinfo=UTC) if at.tzinfo is None else at)
-        if rates is None:
+        rates = entry.rates(at.replace(tzinfo=UTC) if at.tzinfo is None else at, usage)
+        if not rates:
             raise LookupError(f"nobody knows the price of target {target!r}; give it a 'price:' in the policy")
-        return from_nano(rates.nano(usage) + entry.machine(seconds))
+        return from_nano(max(one.nano(usage) for one in rates) + entry.machine(seconds))
 
 
 class _Entry:
@@ -91,10 +93,14 @@ class _Entry:
         """Nano-dollars for so many seconds of the machine, at most for the timeout; rounded up."""
         return math.ceil(self._hour * max(0.0, min(seconds, self.timeout)) / 3600) if self._hour else 0
 
-    def rates(self, at: datetime) -> Rates | None:
-        """The exact prices of one moment."""
+    def rates(self, at: datetime, usage: Usage) -> Sequence[Rates]:
+        """The prices that `usage` may have been charged by, at one moment: the dearest counts. Empty: nobody knows."""
         tariff = self._find()
-        return None if tariff is None else tariff.at(at)
+        if tariff is None:
+            return ()
+        if usage.tariff and tariff.learn(usage.tariff):
+            self._day = -1.0
+        return tariff.at(at, None if usage.estimated else usage.tariff)
 
     def today(self, now: float) -> Today:
         """The bound for calls made at `now`, in seconds since the epoch, and what it gave before for some sizes."""

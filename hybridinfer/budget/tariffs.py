@@ -17,10 +17,10 @@ from ..policy.model import Price, zone_of
 from .rates import Ceiling, Rates, from_policy, from_vendor, highest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ModelInfo, ModelPrice, PriceVariant
+    from genai_prices.types import ModelInfo, ModelPrice
 
     from ..policy.model import TargetBlock
 
@@ -68,12 +68,23 @@ UNBOUNDED = frozenset({"best_of", "max_completion_tokens", "max_output_tokens", 
 _SEARCHES = re.compile(r"(?<!re)search|deep-research")  # models that look things up on every call, for a fee
 _DAYS_KEPT = 8
 
+Charged = tuple[tuple[str, str], ...]
+"""A tariff in the vendor's fields: those that differ from the standard one."""
+_Day = tuple[tuple[datetime, "Rates | None"], ...]
+
 
 class Tariff(Protocol):
     """A target's prices over time."""
 
-    def at(self, moment: datetime) -> Rates | None:
-        """The prices of one moment (aware); None where the list has none."""
+    def at(self, moment: datetime, charged: Charged | None) -> Sequence[Rates]:
+        """The prices of one moment (aware) that may have been charged: one, as a rule; the dearest counts.
+
+        `charged` is what the vendor said: empty where it said nothing, and None where nobody can know.
+        """
+        ...
+
+    def learn(self, charged: Charged) -> bool:
+        """Whether the bound has to be made anew: the vendor charged by a tariff that nobody asked for."""
         ...
 
     def ceiling(self, day: date) -> Ceiling | None:
@@ -101,9 +112,13 @@ class Fixed:
 
     rates: Rates
 
-    def at(self, moment: datetime) -> Rates:  # noqa: ARG002 - the protocol's signature
+    def at(self, moment: datetime, charged: Charged | None) -> tuple[Rates]:  # noqa: ARG002 - the protocol's signature
         """Always the same prices."""
-        return self.rates
+        return (self.rates,)
+
+    def learn(self, charged: Charged) -> bool:  # noqa: ARG002 - the protocol's signature
+        """There is nothing to learn."""
+        return False
 
     def ceiling(self, day: date) -> Ceiling:  # noqa: ARG002 - the protocol's signature
         """Always the same bound."""
@@ -115,29 +130,58 @@ class Listed:
     """A model on the price list: by date, by time of day, and by the vendor's tariff that the target asks for."""
 
     model: ModelInfo
-    asked: Mapping[str, str]
-    _days: dict[date, tuple[tuple[datetime, Rates | None], ...]] = field(default_factory=dict[date, "_Day"])
+    asked: Charged
+    known: frozenset[tuple[str, str]]
+    """Fields and values that have a price of their own on the list."""
+    _told: set[Charged] = field(default_factory=set["Charged"])
+    """Tariffs that the vendor charged by, though nobody asked for them."""
+    _days: dict[tuple[date, Charged], _Day] = field(default_factory=dict[tuple[date, "Charged"], "_Day"])
 
-    def at(self, moment: datetime) -> Rates | None:
-        """The prices of one moment."""
+    def at(self, moment: datetime, charged: Charged | None) -> tuple[Rates, ...]:
+        """The prices of one moment, by the tariff that was charged; of what has no price, the dearest that was assumed."""
         moment = moment.astimezone(UTC)
-        day = moment.date()
-        if day not in self._days:
-            if len(self._days) >= _DAYS_KEPT:
-                self._days.clear()
-            self._days[day] = tuple((start, self._rates(start, self.asked)) for start in self._changes(day))
-        return [rates for start, rates in self._days[day] if start <= moment][-1]
+        tariff = None if charged is None else self._charged(charged)
+        found = (self._at(moment, one) for one in (self._assumed() if tariff is None else (tariff,)))
+        return tuple(rates for rates in found if rates is not None)
+
+    def learn(self, charged: Charged) -> bool:
+        """Remembers a tariff that the vendor's own settings must have chosen."""
+        tariff = self._charged(charged)
+        if tariff is None or tariff in self._assumed():
+            return False
+        self._told.add(tariff)
+        return True
 
     def ceiling(self, day: date) -> Ceiling | None:
         """A bound over two days, and over the standard tariff too: vendors answer on it where another is full."""
         moments = [*self._changes(day), *self._changes(day + timedelta(days=1))]
-        tariffs = [{}, self.asked] if self.asked else [{}]
-        rates = [self._rates(moment, tariff) for moment in moments for tariff in tariffs]
+        rates = [self._rates(moment, tariff) for moment in moments for tariff in self._assumed()]
         ceilings = [one.ceiling() for one in rates if one is not None]
         return highest(ceilings) if ceilings else None
 
-    def _rates(self, moment: datetime, tariff: Mapping[str, str]) -> Rates | None:
-        return from_vendor(self.model.get_prices(moment, tariff))
+    def _assumed(self) -> tuple[Charged, ...]:
+        """The tariffs that a call may be charged by, as far as anybody knows before it."""
+        return ((), self.asked, *self._told)
+
+    def _charged(self, told: Charged) -> Charged | None:
+        """What was asked for, corrected by what the vendor told; None where that has no price on the list."""
+        said = dict(("processing", value) if value == "batch" else (key, value) for key, value in told)
+        said = {key: value for key, value in said.items() if value not in _STANDARD}
+        if not self.known.issuperset(said.items()):
+            return None
+        silent = {key for key, _ in self.asked} - {key for key, _ in told}
+        return tuple(sorted({**{key: value for key, value in self.asked if key in silent}, **said}.items()))
+
+    def _at(self, moment: datetime, tariff: Charged) -> Rates | None:
+        key = (moment.date(), tariff)
+        if key not in self._days:
+            if len(self._days) >= _DAYS_KEPT:
+                self._days.clear()
+            self._days[key] = tuple((start, self._rates(start, tariff)) for start in self._changes(key[0]))
+        return [rates for start, rates in self._days[key] if start <= moment][-1]
+
+    def _rates(self, moment: datetime, tariff: Charged) -> Rates | None:
+        return from_vendor(self.model.get_prices(moment, dict(tariff)))
 
     def _changes(self, day: date) -> list[datetime]:
         """The moments of a UTC day from which on prices may differ; the first is midnight."""
@@ -155,9 +199,6 @@ class Listed:
                     yield datetime.combine(date(2000, 1, 1), aware).astimezone(UTC).time()
 
 
-_Day = tuple[tuple[datetime, Rates | None], ...]
-
-
 def _listed(block: TargetBlock) -> Listed | None:
     vendor = VENDORS.get(block.kind) if block.base_url is None else None
     if vendor is None and block.base_url is None:
@@ -170,11 +211,13 @@ def _listed(block: TargetBlock) -> Listed | None:
         return None  # on the list without a price, which does not mean for nothing
     # A model that the vendor resells carries tariffs of the vendor who made it: they do not apply here.
     resold = not any(model is own for own in provider.models)
-    asked = _asked(block, () if resold else model.price_variants or ())
-    return None if asked is None or _SEARCHES.search(model.id) else Listed(model, asked)
+    variants = () if resold else model.price_variants or ()
+    known = frozenset(pair for variant in variants if len(variant.when) == 1 for pair in variant.when.items())
+    asked = _asked(block, known)
+    return None if asked is None or _SEARCHES.search(model.id) else Listed(model, asked, known)
 
 
-def _asked(block: TargetBlock, variants: Iterable[PriceVariant]) -> Mapping[str, str] | None:
+def _asked(block: TargetBlock, known: frozenset[tuple[str, str]]) -> Charged | None:
     """The tariff that the target asks for, on the list; None where it may be billed for what the list does not know.
 
     That is a tariff without a price, and any field of the body that is not known to cost nothing by itself: tools
@@ -183,12 +226,9 @@ def _asked(block: TargetBlock, variants: Iterable[PriceVariant]) -> Mapping[str,
     body = _body(block)
     if body.keys() - PRICELESS - set(TARIFFS):
         return None
-    known = [variant.when for variant in variants]
-    asked = {key: str(body[key]) for key in TARIFFS if key in body}
-    extra = {key: value for key, value in asked.items() if value not in _STANDARD}
-    if any(not any(when.get(key) == value for when in known) for key, value in extra.items()):
-        return None
-    return asked
+    asked = [(key, str(body[key])) for key in sorted(TARIFFS) if key in body]
+    extra = tuple(pair for pair in asked if pair[1] not in _STANDARD)
+    return extra if known.issuperset(extra) else None
 
 
 def _body(block: TargetBlock) -> Mapping[str, object]:

@@ -21,6 +21,8 @@ _FINISH: Mapping[str, FinishReason] = {
     "refusal": "content_filter",
 }
 
+_TARIFF = ("service_tier", "speed")
+
 
 class AnthropicReader:
     """Reads one answer. Thinking is not part of an answer: its tokens are in the usage."""
@@ -148,4 +150,5 @@ def _usage(counts: Mapping[str, Any]) -> Usage | None:
         cache_write_tokens=written,
         cache_write_1h_tokens=hour,
         reasoning_tokens=thought,
+        tariff=tuple((field, counts[field]) for field in _TARIFF if isinstance(counts.get(field), str)),
     )

@@ -33,12 +33,13 @@ _FINISH: Mapping[str, FinishReason] = {
 class OpenAIReader:
     """Reads one answer."""
 
-    __slots__ = ("_calls", "_finish", "_model", "_refused", "_spoke", "done", "usage")
+    __slots__ = ("_calls", "_finish", "_model", "_refused", "_spoke", "_tier", "done", "usage")
 
     def __init__(self) -> None:
         self.done = False
         self.usage: Usage | None = None
         self._model = ""
+        self._tier: object = None
         self._finish: str | None = None
         self._spoke = False
         self._refused = False
@@ -60,8 +61,9 @@ class OpenAIReader:
         if payload.get("error"):
             raise Reported(payload)
         self._model = payload.get("model") or self._model
+        self._tier = payload.get("service_tier") or self._tier
         if usage := payload.get("usage"):
-            self.usage = _usage(usage)
+            self.usage = _usage(usage, self._tier)
         events: list[TargetEvent] = []
         for choice in payload["choices"] if field == "message" else payload.get("choices") or ():
             if choice.get("index", 0) == 0:
@@ -123,7 +125,7 @@ def _logprobs(logprobs: Mapping[str, Any]) -> tuple[TokenLogprob, ...]:
     )
 
 
-def _usage(usage: Mapping[str, Any]) -> Usage | None:
+def _usage(usage: Mapping[str, Any], tier: object) -> Usage | None:
     """None for figures that cannot be: the flow then estimates."""
     prompt = usage.get("prompt_tokens_details") or {}
     completion = usage.get("completion_tokens_details") or {}
@@ -140,4 +142,5 @@ def _usage(usage: Mapping[str, Any]) -> Usage | None:
         cache_read_tokens=read,
         cache_write_tokens=written,
         reasoning_tokens=thought,
+        tariff=(("service_tier", tier),) if isinstance(tier, str) else (),
     )

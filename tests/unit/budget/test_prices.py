@@ -190,6 +190,66 @@ def test_a_tariff_is_asked_for_by_options() -> None:
     assert worst(flex, 1000, 0) == worst(standard, 1000, 0)
 
 
+SOL = {"kind": "openai", "model": "gpt-6-sol"}
+OPUS = {"kind": "anthropic", "model": "claude-opus-5"}
+
+
+@pytest.mark.parametrize(
+    ("block", "asked", "told", "usd"),
+    [
+        (SOL, {}, {}, "0.002"),
+        (SOL, {}, {"service_tier": "default"}, "0.002"),
+        (SOL, {}, {"service_tier": "flex"}, "0.001"),
+        (SOL, {}, {"service_tier": "priority"}, "0.004"),
+        (SOL, {}, {"service_tier": "batch"}, "0.001"),
+        (SOL, {}, {"service_tier": "scale"}, "0.002"),
+        (SOL, {"service_tier": "flex"}, {}, "0.001"),
+        (SOL, {"service_tier": "flex"}, {"service_tier": "default"}, "0.002"),
+        (SOL, {"service_tier": "flex"}, {"service_tier": "scale"}, "0.002"),
+        (SOL, {"service_tier": "priority"}, {"service_tier": "default"}, "0.002"),
+        (SOL, {"service_tier": "priority"}, {"service_tier": "scale"}, "0.004"),
+        (OPUS, {}, {"service_tier": "standard", "speed": "standard"}, "0.005"),
+        (OPUS, {}, {"service_tier": "batch"}, "0.0025"),
+        (OPUS, {}, {"service_tier": "priority"}, "0.005"),
+        (OPUS, {}, {"service_tier": "standard", "speed": "fast"}, "0.01"),
+        (OPUS, {"speed": "fast"}, {"service_tier": "standard"}, "0.01"),
+        (OPUS, {"speed": "fast"}, {"service_tier": "standard", "speed": "standard"}, "0.005"),
+        (OPUS, {"speed": "fast"}, {"service_tier": "priority", "speed": "standard"}, "0.01"),
+        ({**SOL, "price": {"input": 3, "output": 3}}, {}, {"service_tier": "priority"}, "0.003"),
+    ],
+)
+def test_the_bill_follows_the_tariff_that_the_vendor_answers(
+    block: dict[str, Any], asked: dict[str, str], told: dict[str, str], usd: str
+) -> None:
+    """A tariff on the list is billed as told; one that is not, by the dearest that was reserved for."""
+    usage = Usage(input_tokens=1000, tariff=tuple(told.items()))
+    assert book({**block, "options": {"extra_body": asked}}).cost("t", usage, at=NOW) == Decimal(usd)
+
+
+def test_what_was_not_told_is_estimated_by_the_dearest() -> None:
+    """A call for flex that broke off may have been served on the standard tariff."""
+    flex = book({**SOL, "options": {"extra_body": {"service_tier": "flex"}}})
+    assert flex.cost("t", Usage(input_tokens=1000, estimated=True), at=NOW) == Decimal("0.002")
+
+
+def test_a_tariff_of_the_vendors_own_settings_is_reserved_for_once_it_is_known() -> None:
+    """The first answer on priority cannot be foreseen; the second call reserves for it."""
+    prices = book(SOL)
+    assert prices.worst_case("t", input_tokens=1000, max_tokens=0) == Decimal("0.0025")
+    dear = Usage(input_tokens=1000, tariff=(("service_tier", "priority"),))
+    for _ in range(2):
+        assert prices.cost("t", dear, at=NOW) == Decimal("0.004")
+        assert prices.worst_case("t", input_tokens=1000, max_tokens=0) == Decimal("0.005")
+    assert prices.cost("t", Usage(input_tokens=1000), at=NOW) == Decimal("0.002")
+
+
+def test_a_reseller_has_no_tariffs() -> None:
+    """OpenRouter passes the vendor's word on, and charges its own price."""
+    resold = {"kind": "openai", "model": "openai/gpt-4o", "base_url": "https://openrouter.ai/api/v1"}
+    usage = Usage(input_tokens=1000, tariff=(("service_tier", "flex"),))
+    assert book(resold).cost("t", usage, at=NOW) == cost(resold, input_tokens=1000) > 0
+
+
 def test_the_adapter_takes_the_options_that_choose_a_tariff() -> None:
     """What the price book reads is what the target sends: the same field of the same mapping."""
     body = {"service_tier": "flex"}

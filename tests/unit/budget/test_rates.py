@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import version
@@ -194,6 +195,21 @@ def test_a_published_price_is_met_exactly(
     policy = Policy.model_validate({"version": 1, "targets": {"t": block}, "rules": [{"name": "r", "use": ["t"]}]})
     at = datetime.fromisoformat(when).replace(tzinfo=UTC)
     assert PriceBook(policy).cost("t", _ours(tokens), at=at) == Decimal(usd), what
+
+
+@pytest.mark.skipif(version("genai-prices") != MADE_WITH, reason=f"the amounts are those of genai-prices {MADE_WITH}")
+@pytest.mark.parametrize(
+    ("vendor", "model", "when", "tariff", "tokens", "usd"), [row[1:] for row in PUBLISHED if row[4]]
+)
+def test_a_tariff_that_only_the_answer_tells_is_met_exactly(
+    *, vendor: str, model: str, when: str, tariff: dict[str, str], tokens: tuple[int, ...], usd: str
+) -> None:
+    """Nobody asked for flex, priority, fast or batch, but the vendor says that it charged so: that is what is billed."""
+    block = {"kind": vendor, "model": model}
+    policy = Policy.model_validate({"version": 1, "targets": {"t": block}, "rules": [{"name": "r", "use": ["t"]}]})
+    told = tuple(("service_tier" if value == "batch" else key, value) for key, value in tariff.items())
+    at = datetime.fromisoformat(when).replace(tzinfo=UTC)
+    assert PriceBook(policy).cost("t", replace(_ours(tokens), tariff=told), at=at) == Decimal(usd)
 
 
 TOKENS = [

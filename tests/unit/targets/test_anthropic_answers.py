@@ -49,6 +49,16 @@ def _read(*events: dict) -> tuple[list, Finish]:
     return out, reader.finish()
 
 
+def test_the_tariff_stands_in_the_usage():
+    """The first event of a stream tells tier and speed, the last one the tokens."""
+    told = {"input_tokens": 9, "output_tokens": 1, "service_tier": "priority", "speed": "fast"}
+    start = {"type": "message_start", "message": {"model": "m", "usage": told}}
+    _, finish = _read(start, _block({"type": "text", "text": "a"}), _end(), _delta("end_turn"), STOP)
+    assert finish.usage == Usage(
+        input_tokens=9, output_tokens=7, tariff=(("service_tier", "priority"), ("speed", "fast"))
+    )
+
+
 def test_text_comes_piece_by_piece():
     """Deltas become events; pings, thinking and empty texts do not."""
     events, finish = _read(

@@ -114,6 +114,20 @@ def test_usage_comes_in_a_chunk_of_its_own():
     )
 
 
+@pytest.mark.parametrize(("told", "tariff"), [("flex", (("service_tier", "flex"),)), (None, ()), (7, ())])
+def test_the_tariff_is_told_beside_the_usage(told, tariff):
+    """Of a stream, where every chunk names it, and of a whole answer."""
+    chunks = [
+        _chunk({"content": "a"}, "stop", service_tier=told),
+        json.dumps({"choices": [], "usage": USAGE}).encode(),
+    ]
+    _, finish = _read(*chunks)
+    reader = OpenAIReader()
+    message = {"message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
+    reader.whole({"model": "m", "choices": [message], "usage": USAGE, "service_tier": told})
+    assert finish.usage.tariff == reader.finish().usage.tariff == tariff
+
+
 @pytest.mark.parametrize(
     "usage",
     [
