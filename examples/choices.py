@@ -2,8 +2,8 @@
 
     python examples/choices.py
 
-On this machine each token is held to the form, so even a small model keeps it. A target that cannot promise a form
-leaves the plan by itself, and every answer is checked before it counts.
+On this machine labels are scored and each token of the rest is held to the form, so even a small model keeps it. A
+target that cannot promise a form leaves the plan by itself, and every answer is checked before it counts.
 """
 
 import json
@@ -22,7 +22,8 @@ FACTS = {
 with Router() as router:
     for mail in MAILS:
         answer = router.complete(f"Is this praise, a question or a complaint? '{mail}'", choices=LABELS)
-        print(f"{mail} -> {answer.text} ({answer.target})" if answer.text in LABELS else answer.text)
+        sure = "" if answer.confidence is None else f", {answer.confidence:.0%} of its probability"
+        print(f"{mail} -> {answer.text} ({answer.target}{sure})" if answer.text in LABELS else answer.text)
 
     answer = router.complete(
         "Ada Lovelace was born in London in 1815. Who was born, and in which year?",

@@ -54,6 +54,7 @@ class Assembly:
             model=finish.model if finish else "",
             logprobs=tuple(self._logprobs) or None,
             confidence=finish.confidence if finish else None,
+            probabilities=finish.probabilities if finish else (),
             ran_on=finish.ran_on if finish else "",
         )
 

@@ -146,7 +146,7 @@ class AsyncRouter:
         one = _Open(drive, self._until(request))
         self._under_way.enter(one)
         try:
-            return _response(await drive.complete())
+            return _response(await drive.complete(), request)
         finally:
             self._under_way.leave(one)
             self._auditor.consider(drive)
@@ -345,7 +345,7 @@ async def _events(router: AsyncRouter, request: Request, one: _Open) -> AsyncGen
             yield piece
             one.idle_since = None
         assert drive.result is not None
-        one.response = _response(drive.result)
+        one.response = _response(drive.result, request)
         yield End(response=one.response)
     finally:
         await pieces.aclose()
@@ -369,8 +369,9 @@ class _Texts:
                 return event.text
 
 
-def _response(result: Result) -> Response:
-    answer = result.answer
+def _response(result: Result, request: Request) -> Response:
+    answer, wanted = result.answer, request.response_format
+    known = dict(zip(wanted.choices if wanted else (), answer.probabilities, strict=False))
     return Response(
         text=answer.text,
         receipt=result.receipt,
@@ -380,6 +381,7 @@ def _response(result: Result) -> Response:
         model=answer.model,
         logprobs=answer.logprobs,
         confidence=answer.confidence,
+        probabilities=known or None,
     )
 
 

@@ -180,6 +180,8 @@ class Answer:
     logprobs: tuple[TokenLogprob, ...] | None = None
     confidence: float | None = None
     """How likely it is right, 0..1; None: nobody can say."""
+    probabilities: tuple[float, ...] = ()
+    """Of the request's `choices`, in their order; empty: nobody scored them."""
     ran_on: str = ""
     """What computed it, where the target knows."""
 

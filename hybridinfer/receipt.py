@@ -109,7 +109,8 @@ class Attempt:
     estimated: bool = False
     status: int | None = None
     confidence: float | None = None
-    """How sure the answer was, 0..1: calibrated, or the share of samples that agree; None: nobody can say."""
+    """How sure the answer was, 0..1: calibrated, the share of samples that agree, or of `choices` the probability of the
+    one taken; None: nobody can say."""
     ran_on: str = ""
     """What computed it, where the target knows: cpu, cuda and so on for a model in this process."""
 

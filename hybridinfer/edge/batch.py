@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ModelError
 from ..receipt import Code
-from .generate import Done, GenerationFailed, Writer
+from .generate import Done, GenerationFailed, writer_for
 from .memory import Memory
 from .prefix import BLOCK, PrefixCache, keys
 from .schedule import Job, Pace, Schedule
@@ -93,7 +93,7 @@ class Batch:
             return
         try:
             prompt = task.prepare(self._vocabulary)
-            writer = Writer(prompt, self._vocabulary.tokenizer)
+            writer = writer_for(prompt, self._vocabulary.tokenizer)
             names = keys(prompt.scope, prompt.tokens) if prompt.scope is not None else ()
             job = Job(task=task, writer=writer, names=names)
             self._refuse_hopeless(job)
@@ -217,6 +217,8 @@ class Batch:
     def _step(self) -> None:
         if not self._writing:
             return
+        for slot, row in enumerate(self._rows[: self._writing]):
+            self.slots.lengths[slot] = row.job.writer.kept or self.slots.lengths[slot]
         begun = time.perf_counter()
         logits = self.slots.step([row.job.writer.token for row in self._rows[: self._writing]], self._halt)
         self._pace.stepped(time.perf_counter() - begun)

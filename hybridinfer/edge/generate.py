@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .certainty import Certainty
     from .constraint import Constraint
+    from .scoring import Scorer
     from .session import Logits, Sequence, Stop
     from .tokenizer import Tokenizer
 
@@ -45,6 +46,8 @@ class Prompt:
     """Whether `Done` shall say how sure the model was; it costs a look at every distribution."""
     constraint: Callable[[Tokenizer], Constraint] | None = None
     """Makes what the answer must keep to; called once, before the prompt is run."""
+    choices: tuple[str, ...] = ()
+    """One of these is wanted: they are scored where that can be done (see `writer_for`), else `constraint` rules."""
     loop: int = 0
     """After so many tokens that only repeat a cycle the answer is given up as `invalid_output`; 0: never."""
     scope: str | None = None
@@ -70,6 +73,8 @@ class Done:
     """Those of `input_tokens` whose keys and values were there already."""
     certainty: Certainty | None = None
     """How sure the model was, where that was asked for and anything was said."""
+    shares: tuple[float, ...] = ()
+    """Where the choices were scored: the probability of each, in their order and among them, 1 together."""
 
 
 class Writer:
@@ -86,6 +91,8 @@ class Writer:
         self.budget = min(prompt.max_tokens, room)
         self.token = 0
         """The last one chosen: to be run next."""
+        self.kept = 0
+        """How many positions it stands behind, where some of what was run is to be forgotten; 0: behind all of it."""
         self.over = False
         self._tokenizer = tokenizer
         self._sampler, self._text, self._log = Sampler(prompt.sampling), TextStream(prompt.stop), _Log()
@@ -99,11 +106,6 @@ class Writer:
     def positions(self) -> int:
         """What prompt and answer take at most, in tokens."""
         return len(self.prompt.tokens) + self.budget
-
-    @property
-    def left(self) -> int:
-        """Tokens that may still come."""
-        return self.budget - self._count
 
     def take(self, logits: Logits) -> Iterator[Piece | Done]:
         """Choose the next token from `logits` [vocabulary], which may be changed; `Done` comes last of all.
@@ -159,19 +161,35 @@ class Writer:
         yield Done(reason=reason, input_tokens=len(self.prompt.tokens), output_tokens=self._count, certainty=certainty)
 
 
+def writer_for(prompt: Prompt, tokenizer: Tokenizer) -> Writer | Scorer:
+    """Who answers `prompt`. Raises as `Writer` does.
+
+    Choices are scored unless they are too many, chance or a stop string has a say, or `max_tokens` would cut one short.
+    """
+    from .scoring import Scorer, paths  # they need the records above
+
+    if prompt.choices and prompt.sampling.greedy and not prompt.stop:
+        found = paths(prompt.choices, tokenizer)
+        room = min(prompt.max_tokens, prompt.context - len(prompt.tokens))
+        if found is not None and max(map(len, found)) < room:
+            return Scorer(prompt, found, tokenizer)
+    return Writer(prompt, tokenizer)
+
+
 def generate(prompt: Prompt, sequence: Sequence, tokenizer: Tokenizer, stop: Stop) -> Iterator[Piece | Done]:
     """Continue `prompt` alone in `sequence`; the last item is `Done`. What batches give must equal this.
 
     Raises `GenerationFailed` as `Writer` does, `Stopped` within a token of `stop`, and `ModelError` where the
     runtime fails.
     """
-    writer = Writer(prompt, tokenizer)
+    writer = writer_for(prompt, tokenizer)
     sequence.reserve(writer.positions)
     logits = sequence.feed(prompt.tokens, stop)
     while True:
         yield from writer.take(logits)
         if writer.over:
             return
+        sequence.length = writer.kept or sequence.length
         logits = sequence.feed((writer.token,), stop)
 
 

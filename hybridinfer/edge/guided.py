@@ -67,12 +67,7 @@ def for_call(tools: Sequence[Tool], tool: str | None) -> Callable[[Tokenizer], C
 
 
 class Guided:
-    """A `Constraint` by a grammar of llguidance.
-
-    `probability` is that of the way taken, among the ways that the grammar allowed: where the texts to choose from
-    part at one token, it is the model's share for the chosen text. Raises `GenerationFailed(UNSUPPORTED)` for a
-    grammar that cannot be kept.
-    """
+    """A `Constraint` by a grammar of llguidance. Raises `GenerationFailed(UNSUPPORTED)` for one that cannot be kept."""
 
     def __init__(self, grammar: str, tokenizer: Tokenizer) -> None:
         import numpy as np
@@ -87,18 +82,11 @@ class Guided:
             raise GenerationFailed(Code.UNSUPPORTED, "the demanded format has what guided output does not know")
         self._size = lexicon.vocab_size
         self._bits = np.zeros((1, (self._size + 31) // 32), np.int32)
-        self._shares: Logits | None = None
-        self._log_probability = 0.0
 
     @property
     def done(self) -> bool:
         """Nothing but the end can follow."""
         return self._matcher.is_stopped()
-
-    @property
-    def probability(self) -> float:
-        """0..1; see above."""
-        return math.exp(self._log_probability)
 
     def mask(self, logits: Logits) -> None:
         """Set what may not come next to -inf."""
@@ -109,22 +97,11 @@ class Guided:
         allowed = np.unpackbits(self._bits.view(np.uint8)[0], bitorder="little")[: self._size].view(bool)
         logits[self._size :] = -math.inf  # models pad their vocabulary
         np.putmask(logits[: self._size], ~allowed, -math.inf)
-        self._shares = logits[: self._size][allowed]
-        self._kept = logits
 
     def accept(self, token: int) -> None:
         """`token` was chosen."""
-        self._count(token)
         self._matcher.consume_token(token)
         self._check()
-
-    def _count(self, token: int) -> None:
-        import numpy as np
-
-        assert self._shares is not None
-        top = float(self._shares.max())
-        total = math.log(float(np.exp(self._shares - top).sum())) + top
-        self._log_probability += float(self._kept[token]) - total
 
     def _check(self) -> None:
         if self._matcher.is_error():

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -26,6 +28,11 @@ class Sampling:
     top_k: int = 0
     seed: int | None = None
 
+    @property
+    def greedy(self) -> bool:
+        """Whether the most likely token is taken."""
+        return self.temperature < _GREEDY_BELOW or self.top_k == 1
+
 
 class Sampler:
     """Chooses the tokens of one answer. The same seed and logits give the same tokens."""
@@ -41,7 +48,7 @@ class Sampler:
         import numpy as np
 
         sampling = self._sampling
-        if sampling.temperature < _GREEDY_BELOW or sampling.top_k == 1:
+        if sampling.greedy:
             return int(logits.argmax())
         tokens = np.arange(len(logits))
         if 0 < sampling.top_k < len(logits):
@@ -62,6 +69,12 @@ class Sampler:
 
 def sureness(logits: Logits, token: int) -> tuple[float, float]:
     """The natural-log probability of `token` and the entropy in nats of the whole distribution, untempered."""
+    (share,), entropy = log_shares(logits, (token,))
+    return share, entropy
+
+
+def log_shares(logits: Logits, tokens: Sequence[int]) -> tuple[list[float], float]:
+    """The same for several tokens of one distribution."""
     import numpy as np
 
     shifted = logits - logits.max()
@@ -69,4 +82,4 @@ def sureness(logits: Logits, token: int) -> tuple[float, float]:
     total = float(weights.sum(dtype=np.float64))
     log_total = float(np.log(total))
     entropy = log_total - float((weights * shifted).sum(dtype=np.float64)) / total
-    return float(shifted[token]) - log_total, max(0.0, entropy)
+    return [float(shifted[token]) - log_total for token in tokens], max(0.0, entropy)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from .engine import Task
     from .generate import Writer
+    from .scoring import Scorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,7 +24,7 @@ class Job:
     """A task whose prompt is ready. `names` are its blocks in the prefix cache."""
 
     task: Task
-    writer: Writer
+    writer: Writer | Scorer
     names: tuple[bytes, ...] = ()
 
     @property

@@ -51,6 +51,8 @@ class Finish:
     model: str = ""
     confidence: float | None = None
     """How likely the answer is right, 0..1 and calibrated; None: the target cannot say."""
+    probabilities: tuple[float, ...] = ()
+    """Of the request's `choices`, in their order and 1 together, where the target scored them."""
     ran_on: str = ""
     """What computed it, where the target knows: onnxruntime's execution provider, such as cpu or cuda."""
 

@@ -184,6 +184,7 @@ class OnnxTarget:
             loop=options.loop,
             scope=scope(request, options),
             constraint=_constraint(request),
+            choices=_choices(request),
         )
 
     def _refuse_unsupported(self, request: Request) -> None:
@@ -224,10 +225,18 @@ class _Answer:
             input_tokens=done.input_tokens, output_tokens=done.output_tokens, cache_read_tokens=done.cached_tokens
         )
         reason = "tool_calls" if self._calls and done.reason == "stop" else done.reason
-        sure = self._confidence(done)
-        yield Finish(finish_reason=reason, usage=usage, model=model, confidence=sure, ran_on=provider)
+        yield Finish(
+            finish_reason=reason,
+            usage=usage,
+            model=model,
+            confidence=self._confidence(done),
+            probabilities=done.shares,
+            ran_on=provider,
+        )
 
     def _confidence(self, done: Done) -> float | None:
+        if done.shares:
+            return max(done.shares)
         if self._sure is None or done.certainty is None:
             return None
         return self._sure.confidence(features(done.certainty, "".join(self._texts)))
@@ -272,6 +281,12 @@ def _constraint(request: Request) -> Callable[[Tokenizer], Constraint] | None:
     if _forced(request):
         return for_call(offered, choice.name if choice is not None and choice.mode == "tool" else None)
     return None if offered else for_format(request.response_format)
+
+
+def _choices(request: Request) -> tuple[str, ...]:
+    """The texts of which one is wanted. With tools on offer the answer may be a call instead."""
+    wanted = request.response_format
+    return () if wanted is None or _offered(request) else wanted.choices
 
 
 def _forced(request: Request) -> str:

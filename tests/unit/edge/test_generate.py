@@ -17,7 +17,7 @@ class Script:
 
     def __init__(self, tokenizer: Tokenizer, *tokens: int) -> None:
         self._size, self._tokens = tokenizer.size, iter(tokens)
-        self.room = 0
+        self.room = self.length = 0
 
     def reserve(self, positions: int) -> None:
         self.room = positions

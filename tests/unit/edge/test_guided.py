@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 
 import numpy as np
@@ -93,22 +92,6 @@ def test_a_demanded_call_is_valid(tokenizer, seed):
         (call,) = [*parser.push(text), *parser.finish()]
         assert isinstance(call, Call)
         validate(json.loads(call.arguments), next(dict(tool.parameters) for tool in tools if tool.name == call.name))
-
-
-def test_the_model_s_share_of_a_choice(tokenizer):
-    """Probability among what was allowed, not among everything that the model had in mind."""
-    constraint = for_format(ResponseFormat(type="choice", choices=("yes", "no")))(tokenizer)
-    logits = np.full(tokenizer.size, 9.0, np.float32)
-    yes, no = tokenizer.encode("y")[0], tokenizer.encode("n")[0]
-    logits[yes], logits[no] = math.log(3.0), math.log(1.0)
-    constraint.mask(logits)
-    assert logits.argmax() == yes
-    constraint.accept(yes)
-    while not constraint.done:
-        logits = np.zeros(tokenizer.size, np.float32)
-        constraint.mask(logits)
-        constraint.accept(int(logits.argmax()))
-    assert constraint.probability == pytest.approx(0.75)
 
 
 def test_free_text_has_no_constraint():

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from jsonschema import validate
 
+from hybridinfer import AsyncRouter
 from hybridinfer.edge.generate import Done, GenerationFailed, Piece, Prompt, Writer
 from hybridinfer.edge.pool import POOL
 from hybridinfer.edge.vocabulary import Vocabulary
@@ -272,7 +273,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, *pieces: str) -> list[Prompt]:
             self.over = True
             yield Done(reason="stop", input_tokens=len(self.prompt.tokens), output_tokens=1)
 
-    monkeypatch.setattr("hybridinfer.edge.batch.Writer", Scripted)
+    monkeypatch.setattr("hybridinfer.edge.generate.Writer", Scripted)
     return prompts
 
 
@@ -341,6 +342,38 @@ async def test_even_random_weights_keep_the_demanded_form(make: Any, seed: int) 
         call, _ = await collect(target, ask(seed=seed, max_tokens=100, tools=tools, tool_choice=choice))
         assert call.name in ({"leap"} if choice.name else {"look", "leap"})
         validate(json.loads(call.arguments), SHAPE)
+
+
+async def test_choices_are_scored(make: Any) -> None:
+    """The answer has the probability of each, its own as the confidence, on the receipt without a word; also streamed."""
+    policy = {
+        "version": 1,
+        "targets": {"local": {"kind": "onnx", "model": "tiny.gguf"}},
+        "rules": [{"name": "all", "use": ["local"]}],
+    }
+    async with AsyncRouter(policy, targets={"local": make()}) as router:
+        answer = await router.complete("hello", choices=["apples", "pears"])
+        async with router.stream("hello", choices=["apples", "pears"]) as stream:
+            assert [text async for text in stream.text_stream] == [answer.text]
+    assert answer.probabilities is not None
+    assert list(answer.probabilities) == ["apples", "pears"]
+    assert sum(answer.probabilities.values()) == pytest.approx(1)
+    assert answer.confidence == max(answer.probabilities.values()) == answer.probabilities[answer.text]
+    assert stream.response.probabilities == answer.probabilities
+    assert answer.receipt.attempts[0].confidence == answer.confidence
+    assert not any(word in json.dumps(answer.receipt.to_dict()) for word in ("apples", "pears"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": 1.0, "seed": 1}, {"tools": (TOOL,)}, {"response_format": None}],
+    ids=["drawn", "tools", "free"],
+)
+async def test_what_is_not_scored_has_no_probabilities(make: Any, options: dict[str, Any]) -> None:
+    """Chance, tools on offer, free text."""
+    wanted = {"response_format": ResponseFormat(type="choice", choices=("apples", "pears"))} | options
+    events = await collect(make(options={"tools": True}), ask(max_tokens=20, **wanted))
+    assert (events[-1].probabilities, events[-1].confidence) == ((), None)
 
 
 async def test_the_demanded_form_is_said(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
