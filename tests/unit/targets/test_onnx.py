@@ -381,7 +381,7 @@ async def test_the_demanded_form_is_said(make: Any, monkeypatch: pytest.MonkeyPa
     prompts = answering(monkeypatch, "{}")
     target = make()
     for wanted in (ResponseFormat(type="json_schema", schema=SHAPE), ResponseFormat(type="choice", choices=("pears",))):
-        request = ask(response_format=wanted)
+        request = ask(response_format=wanted, temperature=1.0)  # drawn, so that it is written
         await collect(target, request)
         said = Vocabulary.of(Path(target.info.model)).tokenizer.decode(prompts[-1].tokens)
         assert ("mood" if wanted.schema else "- pears") in said
