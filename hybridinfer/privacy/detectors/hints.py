@@ -16,11 +16,13 @@ def hints(*words: str) -> tuple[str, ...]:
 
 def present(text: str) -> frozenset[str]:
     """Which of all hints are in `text`."""
-    return _finder(tuple(_WORDS))(text)
+    return _finder(len(_WORDS))(text)
 
 
 @cache
-def _finder(words: tuple[str, ...]) -> Callable[[str], frozenset[str]]:
+def _finder(_count: int) -> Callable[[str], frozenset[str]]:
+    """One for each count of words, as they only ever become more: a key as long as the list would cost more than the search."""
+    words = tuple(_WORDS)
     try:
         import re2
     except ImportError:  # no wheel for this platform: the same, some times slower
