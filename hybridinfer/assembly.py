@@ -17,6 +17,7 @@ from .errors import ConfigurationError
 from .learning.memory import Memory
 from .load.limited import LimitedTarget
 from .load.replicated import ReplicatedTarget
+from .observe.hooks import watched
 from .policy.load import digest, shipped
 from .policy.model import Policy
 from .privacy.egress import Guarded
@@ -95,17 +96,18 @@ class Assembler:
             window_budgets=any(budget.per != "request" for budget in policy.budgets),
         )
         ledger, log = self._ledger(policy, before), self._log(policy, before)
+        hooks = watched(policy, self.hooks)
         equipment = Equipment(
             runtime=runtime,
             targets={name: Guarded(target, policy) for name, target in built.items()},
             signals=signals.build(policy, self.signals),
             asks_standing=bool(self.signals) or signals.may_depend_on_money(policy),
-            quick_signals=not self.signals and signals.all_built_in(policy),
+            quick_signals=not self.signals and signals.all_quick(policy),
             ledger=ledger,
             books_behind=books_behind(ledger),
             sleep=self.sleep,
             memory=Memory(policy, self.environ, before.equipment.memory if before is not None else None),
-            hooks=tuple(self.hooks) if log is None else (*self.hooks, log),
+            hooks=hooks if log is None else (*hooks, log),
             log=log,
         )
         if before is not None:

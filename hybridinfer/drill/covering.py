@@ -1,20 +1,23 @@
-"""`pytest --hybridinfer-coverage`: the fallbacks that tests walked, over all routers of the fixture.
+"""`pytest --hybridinfer-coverage`: the fallbacks that tests walked, over every router and drill of the run.
 
     pytest --hybridinfer-coverage                       the share of each policy, and what no test walked
     pytest --hybridinfer-coverage=unit.json             the same into a file, for `hybridinfer drill coverage`
     pytest --hybridinfer-coverage --hybridinfer-coverage-fail-under=60
 
-With pytest-xdist each worker measures, and the controller merges. Imports nothing heavy before a test asked for a router.
+Routers that are made before pytest is configured (in a conftest's own lines) are not seen. With pytest-xdist each worker
+measures, and the controller merges. Imports nothing heavy before a router is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from ..observe.hooks import watching
 
 if TYPE_CHECKING:
     from ..policy.model import Policy
@@ -52,8 +55,12 @@ class Covering:
         self._collectors: dict[str, Collector] = {}
         self._from_workers: list[Walk] = []
 
+        watch = ExitStack()
+        watch.enter_context(watching(self.of))
+        config.add_cleanup(watch.close)
+
     def of(self, policy: Policy) -> Collector:
-        """The hook for a new router of this policy."""
+        """The hook for a router of this policy."""
         from ..policy.load import digest
         from .walks import Collector
 
@@ -89,7 +96,7 @@ class Covering:
         terminalreporter.section("fallback coverage")
         walks = self._walks()
         if not walks:
-            terminalreporter.write_line("no test made a router with the fixture hybridinfer_router")
+            terminalreporter.write_line("no test made a router")
             return
         from .walks import lines
 
@@ -117,6 +124,3 @@ class Covering:
     def _short(self) -> Iterator[Walk]:
         if self._least is not None:
             yield from (walk for walk in self._walks() if walk.coverage.share * 100 < self._least)
-
-
-KEY = pytest.StashKey[Covering]()

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from ..async_router import AsyncRouter
+from ..observe.hooks import UNWATCHED
 from ..policy.block import Block
 from ..policy.load import digest
 from ..policy.model import REMOTE, zone_of
@@ -154,6 +155,7 @@ class _Show:
             signals=Scored(scenario, policy).own,
             ledger=ledger,
             environ={ENVIRONMENT: OFF},  # a drill is no traffic: nothing is learned, nobody is audited
+            hooks=[UNWATCHED],  # `run_drill` tells what was walked, under the policy's own digest
             retry_budget=RetryBudget(),
         )
         await stack.enter_async_context(router)

@@ -24,6 +24,7 @@ from ..async_router import AsyncRouter
 from ..budget.ledger import MemoryLedger, open_ledger
 from ..budget.prices import PriceBook
 from ..errors import ConfigurationError
+from ..observe.hooks import UNWATCHED
 from ..policy.load import digest
 from ..policy.money import BudgetBlock
 from ..resilience.retry import RetryBudget
@@ -189,6 +190,7 @@ class LiveDrill:
             signals=Scored(scenario, policy).own,
             ledger=Frail(ledger, wrong=lambda: timeline.ledger(self._performance.now)),
             environ={**environ, ENVIRONMENT: OFF},  # a drill is no traffic: nothing is learned, nobody is audited
+            hooks=[UNWATCHED],  # `run_drill` tells what was walked, under the policy's own digest
             retry_budget=RetryBudget(),
         )
 

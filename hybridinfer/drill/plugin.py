@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from .covering import KEY, Covering, add_options
+from .covering import Covering, add_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,12 +57,11 @@ class Unreachable:
 class Staging:
     """The emulators of one test, one for each cloud target, made when a router needs them."""
 
-    def __init__(self, covering: Covering | None = None) -> None:
+    def __init__(self) -> None:
         self.emulators: dict[str, Emulator] = {}
         """By target."""
         self._unreachable: dict[str, list[Unreachable]] = {}
         self._routers: list[Router] = []
-        self._covering = covering
 
     def router(
         self, policy: str | Path | Mapping[str, Any] | Policy, *, targets: Mapping[str, Any] | None = None, **more: Any
@@ -78,8 +77,6 @@ class Staging:
         loaded = load(policy)
         stand_ins = {name: self._stand_in(name, loaded) for name, one in loaded.targets.items() if one.kind != "canned"}
         own = {name: target for name, target in stand_ins.items() if target is not None} | dict(targets or {})
-        if self._covering is not None:
-            more["hooks"] = [*more.get("hooks", ()), self._covering.of(loaded)]
         router = Router(
             loaded, targets=own, **{"environ": {"HYBRIDINFER_LEDGER": "memory:", "HYBRIDINFER_STATE": "off"}, **more}
         )
@@ -157,8 +154,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Measure where it is asked for."""
     config.addinivalue_line("markers", "hybridinfer_cassette(keep_content=False): how this test's cassette records")
     if config.getoption("hybridinfer_coverage") is not None:
-        config.stash[KEY] = covering = Covering(config)
-        config.pluginmanager.register(covering, "hybridinfer-coverage")
+        config.pluginmanager.register(Covering(config), "hybridinfer-coverage")
 
 
 @pytest.fixture
@@ -171,9 +167,9 @@ def hybridinfer_emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def hybridinfer_staging(pytestconfig: pytest.Config) -> Iterator[Staging]:
+def hybridinfer_staging() -> Iterator[Staging]:
     """The emulators behind `hybridinfer_router`, by target: `.emulators["fast"].requests` is what arrived there."""
-    staging = Staging(pytestconfig.stash.get(KEY, None))
+    staging = Staging()
     yield staging
     staging.close()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
+from ..observe.hooks import watched
 from ..policy.load import load, shipped, shipped_names
 from ..policy.model import Policy
 from .casting import cast
@@ -89,7 +90,10 @@ def run_drill(
         from .emulated import play as play_for_real
 
         course = asyncio.run(play_for_real(scenario, loaded, speed=speed, real_local=real_local, seed=seed))
-    receipts = (one.receipt for one in course.served)
+    receipts = [one.receipt for one in course.served]
+    for hook in watched(loaded, ()):
+        for receipt in receipts:
+            hook.on_receipt(receipt)
     return Drill(course=course, verdicts=judge(course), coverage=coverage(loaded, receipts), parts=parts)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from ..receipt import Code
 
 if TYPE_CHECKING:
+    from ..policy.model import Policy
     from ..receipt import Receipt
 
 logger = logging.getLogger("hybridinfer.requests")
@@ -23,6 +25,38 @@ class Hook(Protocol):
     def on_receipt(self, receipt: Receipt) -> None:
         """Take the receipt. What is raised here is logged and never reaches the caller."""
         ...
+
+
+Watcher = Callable[["Policy"], Hook]
+"""Gives the hook for one router under one policy."""
+_watchers: list[Watcher] = []
+
+
+class _Unwatched:
+    def on_receipt(self, receipt: Receipt) -> None:
+        """Nothing."""
+
+
+UNWATCHED: Hook = _Unwatched()
+"""Among a router's hooks: no watcher is told of it."""
+
+
+@contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Let `watcher` give one more hook to every router that is made, or takes over a policy, within the block.
+
+    For tools that have to see routers which somebody else makes, such as the fallback coverage of a test run.
+    """
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def watched(policy: Policy, hooks: Sequence[Hook]) -> tuple[Hook, ...]:
+    """`hooks`, and those of everybody who watches."""
+    return tuple(hooks) if UNWATCHED in hooks else (*hooks, *(watcher(policy) for watcher in _watchers))
 
 
 def tell(receipt: Receipt, hooks: Sequence[Hook]) -> None:

@@ -93,10 +93,10 @@ def test_fixtures(pytester, monkeypatch):
 TWO = """
 version: 1
 targets:
-  first: {kind: onnx, model: a}
-  second: {kind: onnx, model: b}
+  first: {kind: onnx, model: a, timeout: 10m, first_token: 10m, stall: 10m}
+  second: {kind: onnx, model: b, timeout: 10m, first_token: 10m, stall: 10m}
 rules: [{name: all, use: [first, second]}]
-resilience: {retry: {attempts: 1}}
+resilience: {deadline: 20m, retry: {attempts: 1}}
 """
 COVERING = """
 import pytest
@@ -150,11 +150,62 @@ def test_coverage_over_workers(covered, pytester):
     assert [code for _, code, _ in one["walked"]] == ["empty", "unavailable"]
 
 
+ANY = """
+from hybridinfer import AsyncRouter, Router
+from hybridinfer.drill.run import run_drill
+from hybridinfer.receipt import Code
+from hybridinfer.testing import FakeTarget, Outage
+
+def targets(code):
+    first = FakeTarget("first", zone="device", script=[Outage(code)])
+    return {"first": first, "second": FakeTarget("second", zone="device")}
+
+def test_a_router_of_its_own():
+    with Router("policy.yaml", targets=targets(Code.EMPTY)) as router:
+        assert router.complete("hello", timeout=600).target == "second"
+
+def test_an_async_one():
+    import asyncio
+
+    async def go():
+        async with AsyncRouter("policy.yaml", targets=targets(Code.UNAVAILABLE)) as router:
+            assert (await router.complete("hello", timeout=600)).target == "second"
+
+    asyncio.run(go())
+
+SCENARIO = {
+    "version": 1,
+    "name": "one",
+    "duration": "2s",
+    "load": {"rate": 2, "requests": [{"name": "hello", "levels": {"complexity": "low"}}]},
+    "phases": [{"at": "0s", "faults": {"first": "context_too_long"}}],
+    "expect": {"answered_by": "second"},
+}
+
+def test_a_drill():
+    assert run_drill(SCENARIO, "policy.yaml").passed
+
+def test_a_drill_over_http():
+    assert run_drill(SCENARIO, "policy.yaml", against="emulator").passed
+"""
+
+
+def test_coverage_of_every_router(pytester, monkeypatch):
+    """Whoever made it, synchronous or not; drills count under the digest of the very same policy."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makefile(".yaml", policy=TWO)
+    pytester.makepyfile(ANY)
+    done = pytester.runpytest_subprocess("-p", "hybridinfer.drill.plugin", "--hybridinfer-coverage=unit.json")
+    done.assert_outcomes(passed=4)
+    (one,) = json.loads((pytester.path / "unit.json").read_text())["policies"]
+    assert [code for _, code, _ in one["walked"]] == ["context_too_long", "empty", "unavailable"]
+
+
 def test_coverage_without_a_router(covered, pytester):
     """Nothing to measure is said, and is no failure."""
     pytester.makepyfile("def test_nothing(): pass")
     done = covered("--hybridinfer-coverage", "-k", "nothing")
-    done.stdout.fnmatch_lines(["no test made a router with the fixture hybridinfer_router"])
+    done.stdout.fnmatch_lines(["no test made a router"])
     assert done.ret == pytest.ExitCode.OK
 
 

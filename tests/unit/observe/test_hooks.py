@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from hybridinfer.observe.hooks import tell
+from hybridinfer.observe.hooks import UNWATCHED, tell, watched, watching
 from hybridinfer.receipt import Attempt, Code, Receipt
 
 
@@ -33,6 +33,17 @@ def test_every_hook_is_told(caplog):
     assert first.seen == last.seen == [one]
     assert "hook Broken raised KeyError" in caplog.text
     assert "details" not in caplog.text
+
+
+def test_watchers_see_every_router():
+    """As long as they watch, and by the policy; who must not be watched is not."""
+    own, theirs, policies = Hook(), Hook(), []
+    with watching(lambda policy: policies.append(policy) or theirs):
+        assert watched("a policy", [own]) == (own, theirs)
+        assert watched("another", [own, UNWATCHED]) == (own, UNWATCHED)
+    assert watched("a third", [own]) == (own,)
+    assert policies == ["a policy"]
+    UNWATCHED.on_receipt(receipt(Code.OK))
 
 
 def test_an_answer_is_one_line(caplog):
