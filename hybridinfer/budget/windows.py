@@ -9,6 +9,7 @@ A rolling window is the last 60 buckets, the oldest in full, so no interval of i
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -114,11 +115,7 @@ class Window:
         local = datetime.fromtimestamp(now, self._zone)
         per = self._block.per
         if per in ("minute", "hour"):
-            # Floor and step in elapsed seconds: where clocks are put back, the hour that comes twice is two windows.
-            length = _SECONDS[per]
-            past = local.minute % (length // 60) * 60 + local.second
-            start = int(now) - past
-            return start, start + length
+            return self._on_the_clock(int(now), local)
         midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
         if per == "day":
             first, following = midnight, midnight + timedelta(days=1)
@@ -129,6 +126,22 @@ class Window:
             first = midnight.replace(day=1)
             following = (first + timedelta(days=32)).replace(day=1)
         return int(first.timestamp()), int(following.timestamp())
+
+    def _on_the_clock(self, now: int, local: datetime) -> tuple[int, int]:
+        """A minute or an hour, in elapsed seconds and within one offset from UTC.
+
+        Where clocks are put back, the hour that comes twice is two windows; an hour that half an hour's change cuts
+        (Lord Howe) is two as well, whoever looks and whenever.
+        """
+        length, offset = _SECONDS[self._block.per], local.utcoffset()
+
+        def changed(second: int) -> bool:
+            return datetime.fromtimestamp(second, self._zone).utcoffset() != offset
+
+        start = now - (local.minute * 60 + local.second) % length
+        first = bisect_left(range(start, now), 1, key=lambda second: not changed(second))
+        following = bisect_left(range(now + 1, start + length), 1, key=changed)
+        return start + first, now + 1 + following
 
 
 def windows(policy: Policy) -> tuple[Window, ...]:
