@@ -188,10 +188,17 @@ class AsyncRouter:
         return await memory.label(receipt_id, verdict)
 
     async def warmup(self) -> Mapping[str, str]:
-        """Load now what the first requests would load. Returns what is not ready: target -> why."""
+        """Load now what the first requests would load: models, clients, tokenizers, the signals' data and detectors.
+
+        Returns what is not ready: target -> why.
+        """
+        from .warming import warm
+
         self._look()
-        targets = self._equipment.targets
+        equipment = self._equipment
+        targets = equipment.targets
         ends = await asyncio.gather(*(target.warmup() for target in targets.values()), return_exceptions=True)
+        await warm(equipment)
         failed: dict[str, str] = {}
         for name, end in zip(targets, ends, strict=True):
             if isinstance(end, Exception):

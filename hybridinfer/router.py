@@ -217,7 +217,7 @@ class Router:
         return _loop_thread.run(self._router.feedback(receipt_id, score=score, accepted=accepted))
 
     def warmup(self) -> Mapping[str, str]:
-        """Load now what the first requests would load. Returns what is not ready: target -> why."""
+        """Load now what the first requests would load; see `AsyncRouter.warmup`. Returns what is not ready: target -> why."""
         return _loop_thread.run(self._router.warmup())
 
     def health(self) -> Mapping[str, Health]:

@@ -49,7 +49,9 @@ def for_format(wanted: ResponseFormat | None) -> Callable[[Tokenizer], Constrain
         from llguidance import LLMatcher
 
         return partial(Guided, LLMatcher.grammar_from_regex(wanted.pattern))
-    return partial(Guided, _lark(" | ".join(map(_literal, wanted.choices))))
+    return lambda tokenizer: Guided(
+        _lark(" | ".join(map(_literal, wanted.choices))), tokenizer
+    )  # seldom: they are scored
 
 
 def for_call(tools: Sequence[Tool], tool: str | None) -> Callable[[Tokenizer], Constraint]:
