@@ -274,4 +274,6 @@ def test_a_drill_breaks_the_policy_and_nothing_happens(against):
         "phases": [{"at": "1s", "faults": {"policy": "broken"}}, {"at": "2s"}],
         "expect": {"answered_share": "100%", "answered_by": "cloud", "max_attempts": 1},
     }
-    assert run_drill(drill, buying(), against=against).passed
+    tree = buying() | {"resilience": {"deadline": "20m"}}
+    tree["targets"]["cloud"] |= dict.fromkeys(("timeout", "first_token", "stall"), "10m")  # the machine may be busy
+    assert run_drill(drill, tree, against=against).passed

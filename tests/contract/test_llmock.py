@@ -154,9 +154,9 @@ async def test_a_broken_stream_is_never_an_answer(make, llmock, kind, fault, aft
 @BOTH
 async def test_a_stalled_stream_is_given_up(make, llmock, kind):
     """The floor under the driver's own clock."""
-    target = make(kind, timeout="300ms")
+    target = make(kind, timeout="1500ms")
     await target.warmup()
-    llmock.stall(after_chunks=1, seconds=5)
+    llmock.stall(after_chunks=1, seconds=20)
     with pytest.raises(TargetFailed) as caught:
         await _answer(target, stream=True)
     assert caught.value.code is Code.STALLED

@@ -61,7 +61,7 @@ def test_the_example_runs(name, environment, tmp_path):
     """It exits with 0, keeps quiet on stderr, and prints what it promises."""
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / name)],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     for text in SAYS[name]:

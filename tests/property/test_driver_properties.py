@@ -24,7 +24,7 @@ from hybridinfer.resilience.retry import RetryBudget
 from hybridinfer.targets.base import Finish, Progress, TargetFailed
 from hybridinfer.testing import FakeTarget
 from hybridinfer.types import End, TextDelta, Usage
-from tests.property.virtual import virtual_time
+from tests.virtual import virtual_time
 from tests.property.worlds import (
     CALLED,
     LATE,

@@ -30,7 +30,7 @@ POLICY = {
         "local": {"kind": "onnx", "model": "m"},
     },
     "rules": [{"name": "all", "use": ["cloud", "local"]}],
-    "resilience": {"deadline": "5s", "retry": {"attempts": 1}},
+    "resilience": {"deadline": "60s", "retry": {"attempts": 1}},
 }
 
 
@@ -220,10 +220,10 @@ class TestClosing:
         monkeypatch.setattr("hybridinfer.underway.IDLE", 0.01)
         targets = fakes(Hang(after=("half",)))
         router = AsyncRouter(POLICY, targets=targets)
-        stream = router.stream("hi")
+        stream = router.stream("hi", timeout=3600)
         events = aiter(stream)
         await anext(events)
-        async with asyncio.timeout(3):  # the request's own deadline is five
+        async with asyncio.timeout(60):  # long before the request's own deadline
             await router.aclose()
         assert targets["cloud"].open == 0
         with pytest.raises(ConfigurationError, match="closed before this stream was read to its end"):
@@ -303,7 +303,7 @@ class TestTheRest:
         async with AsyncRouter(POLICY, targets=fakes(Hang())) as router:
             response = await router.complete("hi", timeout=0.1)
         assert response.target == "local"
-        assert response.receipt.seconds < 5
+        assert response.receipt.seconds < 30
 
     async def test_many_streams_in_one_loop(self):
         """Twenty at once, each with its own words."""

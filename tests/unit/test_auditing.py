@@ -39,7 +39,7 @@ POLICY = {
     ],
     "rules": [{"name": "all", "use": ["local", "cloud", "sorry"]}],
     "learning": {"store": "features", "audit_share": "100%"},
-    "resilience": {"deadline": "5s", "retry": {"attempts": 1}},
+    "resilience": {"deadline": "60s", "retry": {"attempts": 1}},
 }
 
 
@@ -305,7 +305,7 @@ async def test_streams_are_audited_too(tmp_path):
 
 async def test_a_resting_circuit_is_left_alone(tmp_path):
     """An audit is no reason to disturb a target that has failed."""
-    breaker = {"resilience": {"deadline": "5s", "retry": {"attempts": 1}, "circuit_breaker": {"failures": 1}}}
+    breaker = {"resilience": {"deadline": "60s", "retry": {"attempts": 1}, "circuit_breaker": {"failures": 1}}}
     world = World(tmp_path, cloud=Outage(Code.UNAVAILABLE), policy=breaker)
     async with world.router as router:
         for _ in range(3):

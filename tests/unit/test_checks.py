@@ -22,7 +22,7 @@ BASE = {
     "version": 1,
     "targets": TARGETS,
     "boundaries": [{"name": "stay", "when": {"privacy": ["personal", "secret"]}, "cloud": "never"}],
-    "resilience": {"deadline": "5s", "retry": {"attempts": 2, "backoff": "1ms", "max_backoff": "2ms"}},
+    "resilience": {"deadline": "60s", "retry": {"attempts": 2, "backoff": "1ms", "max_backoff": "2ms"}},
 }
 DOWN = Outage(Code.UNAVAILABLE)
 

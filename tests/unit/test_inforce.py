@@ -105,7 +105,7 @@ async def watched(path):
     """A watching router after its first look, and its clock."""
     ticks = Ticks()
     router = AsyncRouter.from_policy(path, watch=True, sleep=ticks)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         await router.__aenter__()
         await ticks.first()
     return router, ticks
@@ -227,7 +227,7 @@ class TestWatch:
         gc.collect()
         assert gone() is None
         ticks._go.put_nowait(None)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await task
 
     async def test_only_a_file_can_be_watched(self, path):

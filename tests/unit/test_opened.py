@@ -13,6 +13,7 @@ from hybridinfer.opened import Opened
 from hybridinfer.receipt import Code
 from hybridinfer.targets.base import Finish, Progress, TargetFailed
 from hybridinfer.types import Message, Request, Text, TextDelta, Usage
+from tests.virtual import virtual_time
 
 REQUEST = Request(messages=(Message(role="user", parts=(Text(text="hello"),)),))
 DONE = Finish(finish_reason="stop", usage=Usage(input_tokens=3, output_tokens=1), model="m")
@@ -314,22 +315,32 @@ async def test_the_targets_own_time_adds_up_over_all_pieces(monkeypatch):
     assert (opened.outcome.code, opened.outcome.because) == (Code.TIMEOUT, "not done in time")
 
 
-async def test_progress_is_no_silence_and_is_not_shown():
+@pytest.fixture
+def virtual():
+    """Runs a coroutine on a virtual clock."""
+    with virtual_time() as loop:
+        yield loop.run_until_complete
+
+
+def test_progress_is_no_silence_and_is_not_shown(virtual):
     """A target that thinks longer than `first_token`, and shows that it does, goes on."""
 
     async def thinks():
         for _ in range(5):
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(2)
             yield Progress()
         yield TextDelta(text="a")
         yield Progress()
         yield DONE
 
-    opened = Opened(call(first_token=0.07), thinks(), judged=True)
-    assert (await opened.first()).code is Code.OK
-    assert await read(opened) == ["a"]
-    assert opened.outcome.code is Code.OK
-    assert (await Opened(call(hold=True), thinks(), judged=True).whole()).answer.text == "a"
+    async def play():
+        opened = Opened(call(total=20.0, first_token=3), thinks(), judged=True)
+        assert (await opened.first()).code is Code.OK
+        assert await read(opened) == ["a"]
+        assert opened.outcome.code is Code.OK
+        assert (await Opened(call(hold=True, total=20.0), thinks(), judged=True).whole()).answer.text == "a"
+
+    virtual(play())
 
 
 @pytest.mark.parametrize(
@@ -342,16 +353,16 @@ async def test_progress_that_ends_in_silence_is_silence(limits, code):
     assert (await Opened(call(**limits), events, judged=True).first()).code is code
 
 
-async def test_thinking_for_ever_ends_with_the_attempt():
+def test_thinking_for_ever_ends_with_the_attempt(virtual):
     """Progress moves the limit of silence, never that of the attempt."""
 
     async def thinks():
         while True:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.5)
             yield Progress()
 
-    outcome = await Opened(call(total=0.05, first_token=0.04), thinks(), judged=True).first()
-    assert (outcome.code, outcome.because) == (Code.TIMEOUT, "not done in time")
+    outcome = virtual(Opened(call(total=5.0, first_token=4.0), thinks(), judged=True).first())
+    assert (outcome.code, outcome.because, outcome.seconds) == (Code.TIMEOUT, "not done in time", 5.0)
 
 
 async def test_a_second_half_shows_only_what_is_new():

@@ -361,7 +361,7 @@ async def main():
 
 asyncio.run(main())
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT booked FROM accounts").fetchall() == [(125_000_000,)]
     db.close()

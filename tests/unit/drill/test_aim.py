@@ -6,14 +6,16 @@ import pytest
 
 from hybridinfer.drill.run import run_drill
 
+PATIENT = {"timeout": "10m", "first_token": "10m", "stall": "10m"}
+"""A minute at tenfold speed: the machine may be busy."""
 POLICY = {
     "version": 1,
     "targets": {
-        "cloud": {"kind": "openai", "model": "m", "price": {"input": 1, "output": 1}},
+        "cloud": {"kind": "openai", "model": "m", "price": {"input": 1, "output": 1}, **PATIENT},
         "sorry": {"kind": "canned", "text": "later"},
     },
     "rules": [{"name": "all", "use": ["cloud", "sorry"]}],
-    "resilience": {"retry": {"attempts": 1}, "circuit_breaker": {"failures": 1000}},
+    "resilience": {"deadline": "20m", "retry": {"attempts": 1}, "circuit_breaker": {"failures": 1000}},
 }
 
 

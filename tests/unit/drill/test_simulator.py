@@ -19,6 +19,7 @@ from hybridinfer.policy.load import load
 from hybridinfer.receipt import Code
 from hybridinfer.targets.base import Finish, TargetFailed
 from hybridinfer.types import Message, Request, Reset, Start, Text, TextDelta
+from tests.virtual import virtual_time
 
 POLICY = {
     "version": 1,
@@ -234,12 +235,11 @@ LIMITS = [
 ]
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("hold", [True, False], ids=["whole", "stream"])
 @pytest.mark.parametrize("limits", LIMITS, ids=["wide", "narrow"])
 @pytest.mark.parametrize("step", STEPS, ids=repr)
-async def test_the_simulator_and_the_driver_agree(step, limits, hold):
-    """The same call on a virtual and on a real clock ends with the same code, text and details."""
+def test_the_simulator_and_the_driver_agree(step, limits, hold):
+    """The same call, simulated and driven, ends with the same code, text and details."""
     call = Call(target="cloud", number=1, request=REQUEST, levels={}, limits=limits, hold=hold)
     world = World()
     played = Played(call, step, stage(load(POLICY), world), world)
@@ -247,15 +247,21 @@ async def test_the_simulator_and_the_driver_agree(step, limits, hold):
     if simulated.opened is not None:
         _, simulated = played.relayed()
 
-    opened = Opened(call, _events(step), judged=True)
-    real = await (opened.whole() if hold else opened.first())
-    if real.opened is not None:
+    async def driven():
+        opened = Opened(call, _events(step), judged=True)
+        outcome = await (opened.whole() if hold else opened.first())
+        if outcome.opened is None:
+            return outcome
         while await opened.next() is not None:
             pass
-        real = opened.outcome
+        return opened.outcome
+
+    with virtual_time() as loop:
+        real = loop.run_until_complete(driven())
     for field in ("code", "answer", "retry_after", "retry"):
         assert getattr(simulated, field) == getattr(real, field)
-    assert (simulated.first_token_seconds is None) == (real.first_token_seconds is None)
+    assert simulated.seconds == pytest.approx(real.seconds)
+    assert simulated.first_token_seconds == pytest.approx(real.first_token_seconds)
 
 
 async def _events(step):
@@ -266,14 +272,15 @@ async def _events(step):
         case Answers(text=text, pieces=pieces, first=first, seconds=seconds):
             size = -(-len(text) // pieces) or 1
             texts = [text[i : i + size] for i in range(0, len(text), size)]
+            await asyncio.sleep(first)
             for number, piece in enumerate(texts):
-                await asyncio.sleep(first if number == 0 else (seconds - first) / (len(texts) - 1))
+                await asyncio.sleep((seconds - first) / (len(texts) - 1) if number else 0)
                 yield TextDelta(text=piece)
             if step.finish is not None:
                 yield Finish(finish_reason=step.finish, usage=step.usage)
         case Fails(code=code, seconds=seconds, said=said):
+            await asyncio.sleep(seconds / 2)
             if said:
-                await asyncio.sleep(seconds / 2)
                 yield TextDelta(text=said)
             await asyncio.sleep(seconds / 2)
             raise TargetFailed(code, "scripted", retry_after=step.retry_after, retry=step.retry)

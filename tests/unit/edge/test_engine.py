@@ -17,7 +17,7 @@ from hybridinfer.edge.vocabulary import Vocabulary
 from hybridinfer.errors import ModelCorrupt, ModelError
 from hybridinfer.receipt import Code
 
-WAIT = 30.0
+WAIT = 300.0
 
 
 @pytest.fixture

@@ -198,7 +198,7 @@ def test_two_processes_fetch_once(tmp_path: Path, model: Model, tiny_gguf: Path)
     children = [context.Process(target=_pull, args=(tmp_path, wheels_only, tiny_gguf, results)) for _ in range(3)]
     for child in children:
         child.start()
-    assert sorted(results.get(timeout=60) for _ in children) == [0, 0, 1]
+    assert sorted(results.get(timeout=300) for _ in children) == [0, 0, 1]
     for child in children:
         child.join(60)
     Store(tmp_path, {}).verify(wheels_only)
