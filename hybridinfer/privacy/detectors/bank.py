@@ -29,10 +29,16 @@ _ACCOUNTS = (
     "счет", "счёт", "расчетный счет", "р/с", "account no", "acc no", "acct no", "giro", "银行账号", "账号", "银行卡号", "口座番号", "계좌번호",
     "bank code", "branch code", "micr", "kontonr.", "účet",
 )  # fmt: skip
+_WORDS_TOO = frozenset(
+    {"account", "cuenta", "konto", "cuenta bancaria", "bank account", "account no", "giro", "счет", "счёт", "rachunek"}
+)
+"""Labels that people have things other than numbers in: a number must follow at once."""
 _ROUTING = ("routing number", "routing", "aba routing", "aba number", "aba", "rtn", "transit number")
 _BICS = hints("swift", "bic")
 _IFSCS = hints("ifsc")
 _ACCOUNT_VALUE = re.compile(r"(?:[xX*•]{2,12}[- ]?)?[0-9](?:[ -]?[0-9]){5,25}(?![A-Za-z0-9])(?![.,][0-9])")
+_FAR_ACCOUNT = re.compile(r"[0-9](?:[ -]?[0-9]){8,19}(?![A-Za-z0-9])(?![.,][0-9])")
+_RANGE = re.compile(r"[0-9]{4} ?- ?[0-9]{4}")
 _BIC_LINK = re.compile(r"(?:[/ ](?:bic|swift))?(?: (?:code|number|no|is))*[:.#]?\s{0,3}(?:is )?")
 _ROUTING_VALUE = re.compile(r"[0-9]{9}(?![0-9])")
 _IFSC = re.compile(r"(?<![A-Za-z0-9])[A-Z]{4}0[A-Z0-9]{6}(?![A-Za-z0-9])")
@@ -69,7 +75,11 @@ def detect(view: View) -> Iterator[Finding]:
     for start in view.codes:
         if match := _IBAN.match(view.text, start):
             yield from _iban(view, match)
-    for label, match in labelled(view, _ACCOUNTS, _ACCOUNT_VALUE):
+    for label, match in labelled(view, _ACCOUNTS, _ACCOUNT_VALUE, loose=_FAR_ACCOUNT):
+        if match.re is _FAR_ACCOUNT and (label in _WORDS_TOO or match[0].endswith("000")):
+            continue
+        if _RANGE.fullmatch(match[0]) and view.lower[: match.start()].endswith("accounts "):
+            continue  # accounts 1000-1999
         if len(digits(match[0])) >= (8 if label in ("account", "cuenta", "konto", "账号") else 6):
             yield _finding("bank_account", match.start(), match.end(), "label", 0.8)
     for _, match in labelled(view, _ROUTING, _ROUTING_VALUE):

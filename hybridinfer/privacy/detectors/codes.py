@@ -67,6 +67,12 @@ _FORMS = (
         least=2.5,
     ),
     Form(
+        ("phrase", "mnemonic", " seed"),
+        ("phrase", "mnemonic", "seed"),
+        re.compile(r"(?<![a-z])(?<![a-z][ ,])((?:[a-z]{3,8}[ ,]{1,2}){11}(?:(?:[a-z]{3,8}[ ,]{1,2}){3}){0,4}[a-z]{3,8})(?![a-z]|[ ,][a-z])"),
+        least=2.5,
+    ),
+    Form(
         ("wifi", "wi-fi", "wlan", "ssid", "wpa"),
         ("wifi", "wi-fi", "wlan", "ssid", "wpa"),
         re.compile(
@@ -99,13 +105,13 @@ _FORMS = (
         least=2.2,
     ),
 )  # fmt: skip
-_LOWER = frozenset({0, 1, 3, 4, 6})
+_LOWER = frozenset({0, 1, 3, 5, 7})
 """Forms that are read in lower case."""
 _ANY = hints(*sorted({hint for form in _FORMS for hint in (*form.gate, *form.hints)}))
 _BEFORE, _AFTER = 60, 320
 """How far a match may reach to both sides of its hint, in characters."""
 _STOPS = re.compile(
-    r"\b(?:the|an?|to|of|is|are|and|for|your|or|in|must|be|should|it|used|which|when|not|by|from|as|can|will)\b"
+    r"\b(?:the|an?|to|of|is|are|and|for|your|or|in|must|be|should|it|used|which|when|not|by|from|as|can|will|was|were|with|have|has|but|they|this|that|these|there|then|than|how|what|into)\b"
 )
 _CARD = re.compile(r"card|visa|master|amex|credit|debit|exp")
 _TOKEN = re.compile(

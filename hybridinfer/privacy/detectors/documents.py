@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 
 from ..finding import Finding
-from .labels import labelled
-from .view import View
+from .hints import hints
+from .labels import labelled, loosely
+from .view import View, digits
 
 _LABELS: Mapping[str, tuple[str, ...]] = {
     "passport": (
         "passport", "pasaporte", "passeport", "reisepass", "passnummer", "passaporto", "passaporte", "paspoort",
         "paszport", "paszportu", "护照", "護照", "旅券", "パスポート", "여권", "паспорт", "паспорта", "паспорту", "passnr",
-        "passi", "pasport", "cestovní pas", "útlevél", "pașaport", "διαβατήριο", "διαβατηρίου", "pasaport", "загранпаспорт",
+        "passi", "pasport", "पासपोर्ट", "جواز", "דרכון", "หนังสือเดินทาง", "hộ chiếu", "cestovní pas", "útlevél", "pașaport", "διαβατήριο", "διαβατηρίου", "pasaport", "загранпаспорт",
     ),
     "driver_licence": (
         "driver's license", "drivers license", "driver license", "driver's licence", "drivers licence", "driver licence",
@@ -21,7 +22,8 @@ _LABELS: Mapping[str, tuple[str, ...]] = {
         "license number", "licence no", "license no", "licence #", "license #", "permiso de conducir", "carnet de conducir", "permis de conduire", "führerschein",
         "führerscheinnummer", "driving permit", "driver id", "driver permit", "licencia de conducir", "licence de conduire", "körkort",
         "førerkort", "kørekort", "ajokortti", "sürücü belgesi", "водительское удостоверение", "водительских прав", "驾驶证", "驾照",
-        "運転免許", "운전면허", "carteira de motorista", "carteira nacional", "cnh", "patente di guida", "carta de condução", "rijbewijs", "prawo jazdy", "prawa jazdy",
+        "運転免許", "운전면허", "carteira de motorista", "carteira nacional", "cnh", "patente di guida", "patente", "carta de condução", "rijbewijs", "prawo jazdy", "prawa jazdy",
+        "driver number", "dvla", "ehliyet", "jogosítvány", "řidičský průkaz", "permis auto", "רישיון נהיגה", "رخصة القيادة", "ड्राइविंग लाइसेंस",
     ),
     "medical_id": (
         "mrn", "medical record", "medical record number", "patient id", "patientid", "patient number", "npi", "dea",
@@ -35,7 +37,8 @@ _LABELS: Mapping[str, tuple[str, ...]] = {
         "numéro d'assuré", "numéro de dossier", "dossier médical", "dossiernummer", "patientennummer", "fallnummer", "patiëntnummer",
         "abha", "ihi", "medical id", "health number", "health record", "accession number", "accession no", "lab id",
         "病历号", "病歴番号", "診察券", "номер карты пациента", "полис", "полис омс", "омс", "prontuário", "cartão sus",
-        "medical license", "medical licence", "case id", "admission number", "visit number",
+        "medical license", "medical licence", "case id", "admission number", "visit number", "ipp", "mbi", "número de paciente",
+        "numero paciente", "patient identifier", "cartella clinica", "patientnummer", "journalnummer", "患者番号", "환자번호", "患者编号", "住院号",
     ),
     "other_id": (
         "employee id", "employeeid", "employee number", "emp id", "badge number", "badge id", "student id", "license plate",
@@ -49,29 +52,59 @@ _LABELS: Mapping[str, tuple[str, ...]] = {
 _MRZ = re.compile(r"\b[PIAC][A-Z<][A-Z]{3}[A-Z<]{3,40}<<[A-Z<]{1,40}(?:\s{1,2}[A-Z0-9<]{30,44})?")
 """First line of a travel document's machine-readable zone (ICAO 9303), and the second where it follows."""
 _TYPE = {label: kind for kind, labels in _LABELS.items() for label in labels}
+_NAMED_TYPE = {
+    **dict.fromkeys((
+        "passport", "pasaporte", "passeport", "reisepass", "passaporto", "passaporte", "paspoort", "paszport", "паспорт",
+        "पासपोर्ट", "护照", "護照", "パスポート", "여권",
+    ), "passport"),
+    **dict.fromkeys((
+        "driver's license", "drivers license", "driver license", "driver's licence", "drivers licence", "driver licence",
+        "driving licence", "driving license", "driver number", "dvla", "führerschein", "patente", "rijbewijs", "permis de conduire",
+        "carnet de conducir", "permiso de conducir", "licencia de conducir",
+    ), "driver_licence"),
+    **dict.fromkeys(("beneficiary identifier", "krankenversichertennummer", "medical record", "patient ipp"), "medical_id"),
+}  # fmt: skip
+_NAMED = hints(*_NAMED_TYPE)
+"""Documents whose number is told without its label too: `passport, mine is C29624249`."""
+_CODE = re.compile(r"(?=[A-Z]{0,8}[0-9])[A-Z0-9]{7,18}(?!\w)|[0-9][A-Z0-9]{3}-[A-Z0-9]{3}-[A-Z0-9]{4}(?!\w)")
+_SERIES = re.compile(r"[0-9]{2} ?[0-9]{2},? ?(?:№|N|номер) ?[0-9]{6}(?!\w)")
+"""Of Russian passports: series, then number."""
+_LEAST, _LEAST_ALONE = 3, 7
+"""Digits of a code beside letters, and of one without."""
+_DATE = re.compile(r"(?:19|20)[0-9]{6}|[0-3][0-9][01][0-9](?:19|20)[0-9]{2}")
 
 
 def detect(view: View) -> Iterator[Finding]:
     """Numbers that follow the name of a document."""
     if "<<" in view.text:
         for match in _MRZ.finditer(view.text):
-            yield Finding(
-                type="passport",
-                start=match.start(),
-                end=match.end(),
-                detector="documents",
-                validator="machine-readable zone",
-                confidence=0.95,
-            )
+            yield _finding("passport", match, "machine-readable zone", 0.95)
+    for name in view.hints.intersection(_NAMED):
+        for at in view.words(name):
+            far = loosely(view, at + len(name), _SERIES) or loosely(view, at + len(name), _CODE)
+            if far is not None and _is_code(far[0]):
+                yield _finding(_NAMED_TYPE[name], far, "label", 0.7)
     if not view.near:
         return
     for label, match in labelled(view, _TYPE):
         if sum(map(str.isdecimal, match[0])) >= 4:
-            yield Finding(
-                type=_TYPE[label],
-                start=match.start(),
-                end=match.end(),
-                detector="documents",
-                validator="label",
-                confidence=0.8,
-            )
+            yield _finding(_TYPE[label], match, "label", 0.8)
+
+
+def _is_code(value: str) -> bool:
+    """Whether `value` is no date, no amount and no word with a number."""
+    count = len(digits(value))
+    if not value.isdecimal():
+        return count >= _LEAST
+    return count >= _LEAST_ALONE and not value.endswith("000") and _DATE.fullmatch(value) is None
+
+
+def _finding(kind: str, match: re.Match[str], validator: str, confidence: float) -> Finding:
+    return Finding(
+        type=kind,
+        start=match.start(),
+        end=match.end(),
+        detector="documents",
+        validator=validator,
+        confidence=confidence,
+    )

@@ -9,7 +9,7 @@ from .view import View
 
 _LINK = re.compile(
     r"(?:['’]?s\b)?[\s\"'*\])]{0,3}"
-    r"(?:(?:(?:number|num|nummer|numéro|número|numero|numer|nr|no|id|code|is|was|are|es|est|ist|è|é|of)\b|nº|n°|n\.º|№|号码?|號碼?|番号|번호|[是为為はがは])"
+    r"(?:(?:(?:number|num|nummer|numéro|número|numero|numer|nr|no|id|identifier|code|is|was|are|es|est|ist|è|é|of)\b|nº|n°|n\.º|№|号码?|號碼?|番号|번호|[是为為はがは])"
     r"[.:]?\s{0,3}|[:：#=\-(\"'*|\[]\s{0,3}){0,6}",
     re.IGNORECASE,
 )
@@ -20,14 +20,27 @@ _VALUE = re.compile(
 _JOINED = re.compile(r"s?(?:nummer|numret|nr|number|no|id)(?![a-z])", re.IGNORECASE)
 """What may be joined to a label: `paspoortnummer`, `passnr`."""
 
+_WORDS = re.compile(r"[^\W\d_]{0,4}[^\w\n]{1,4}(?:[^\W\d_]{1,16}[^\w\n]{1,4}){0,5}?(?=[A-Za-z]{0,6}[0-9])")
+"""At most five words between a label and its value: `passport, mine is`, `NIK saya`, `pasaporte español`."""
 
-def labelled(view: View, labels: Iterable[str], value: re.Pattern[str] = _VALUE) -> Iterator[tuple[str, re.Match[str]]]:
-    """Each label that is followed by a value, and the match of the value."""
+
+def loosely(view: View, end: int, value: re.Pattern[str]) -> re.Match[str] | None:
+    """The `value` that stands some words behind a label's `end`. For what hardly anything else can be."""
+    words = _WORDS.match(view.text, end)
+    return value.match(view.text, words.end()) if words is not None else None
+
+
+def labelled(
+    view: View, labels: Iterable[str], value: re.Pattern[str] = _VALUE, *, loose: re.Pattern[str] | None = None
+) -> Iterator[tuple[str, re.Match[str]]]:
+    """Each label that is followed by a value, and the match of the value; by a `loose` one also after some words."""
     for label in labels:
         if label not in view.near:
             continue
         for at in view.near_words(label):
             end = at + len(label)
+            if loose is not None and (far := loosely(view, end, loose)):
+                yield label, far
             after = view.text[end : end + 1]
             if after.isalnum() and view.text[end : end + 2].lower() != "s " and not _is_ideograph(after):
                 joined = _JOINED.match(view.text, end)

@@ -11,7 +11,7 @@ from .text import entropy, is_placeholder
 from .view import View
 
 _KEY = re.compile(
-    r"identified by(?= ['\"])|passw(?:or)?ds?|passwd|passphrases?|passcodes?|pwd|(?<![a-z])p(?:ass|w|sw|ssw)(?![a-z])|(?<![a-z])mdp(?![a-z])|pass[_-]phrases?|pass(?=[=:])|secrets?|tokens?|api[_\- ]?keys?|auth[_\- ]?keys?|credentials?|creds?\b"
+    r"identified by(?= ['\"])|passw(?:or)?ds?|passwd|passphrases?|passcodes?|pwd|(?<![a-z])p(?:ass|w|sw|ssw)(?![a-z])|(?<![a-z])mdp(?![a-z])|pass[_-]phrases?|pass(?=[=:])|secrets?|tokens?|api[_\- ]?keys?|auth[_\- ]?keys?|credentials?|creds?\b|(?<![a-z])key(?=\sis\s)"
     r"|(?:private|access|encryption|signing|account|shared|master|license|licence|storage|subscription|deploy|publishable|service)[_\- ]?keys?|(?<![a-z])key(?=[\"']?\s?[:=]+\s?[\"'])"
     r"|(?<![a-z])auth(?=[\"'_]?\s?[:=])|cookie|session[_\- ]?(?:id|key)|(?<![a-z])salt(?=[\"']?\s?[:=])|(?<![a-z])pin(?=\s(?:code|number|is)|[:=])|(?<![a-z])otp\b"
     r"|kennwort|passwort|contraseñas?|clave|has[lł]o|mot de passe|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호"
@@ -30,7 +30,7 @@ _PASSWORD = re.compile(
     r"|jelszó|heslo|κωδικός(?: πρόσβασης)?|mật khẩu|รหัสผ่าน|kata sandi|كلمة (?:المرور|السر)|סיסמ[הא]|лозинка|парола|lozinka|geslo|slaptažodis|parool|пароля|contrasenya|pasahitza|密碼|暗証番号|암호|पासवर्ड"
 )
 _LINK = re.compile(
-    r"(?P<rest>[A-Za-z0-9_\-]{0,24})[\"'`\])]{0,3}"
+    r"(?P<rest>[A-Za-z0-9_\-]{0,24})(?:['’]s(?=\s)|[\"'`\])]{0,3})"
     r"(?:[ \t]{0,8}(?P<op>:=|=>|===?|!==?|\?=|\|\|=|=|:|\(|>|：|[是为為はが는은이가])[ \t]{0,8}"
     r"|(?P<verb>\s{1,3}(?:(?:is|was|are|as|to|of|es|ist|est|è|é|war|lautet|là|adalah|je|jest|är|er|це|е|este|είναι|dir)(?:\s(?:now|still|just|set\sto|currently|called|reset\sto|changed\sto))?[:\s]\s{0,3})?))"
     r"(?:(?:basic|bearer|token)\s{1,3})?(?:[ubrf@]{0,2}(?P<quote>\\?[\"'`“‘]))?",
@@ -68,11 +68,18 @@ _SAID_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _SAID_LATER = re.compile(
-    r"[ \t](?:for|to|of|on|in|at|del?|della|dello|di|per|para|pour|do|da|dos|das|du|des|von|vom|zum|zur|für|voor|van|för|til|od|ke?|na|от|для|до|к|на)"
-    r"(?:[ \t][^\s:=,;.()\"']{1,24}){1,5}?(?:[ \t](?:is|was|es|ist|lautet|est|è|é|jest|är|er|on|je)(?:[ \t](?:now|still|currently|jetzt|ahora))?[ \t:]|[ \t]?:)[ \t]{0,3}"
+    r"(?:[ \t][^\s:=,;.()\"']{1,24}){1,6}?(?:[ \t](?:is|was|es|ist|lautet|est|c['’]est|è|é|jest|to|är|er|on|je|este|olarak|adalah|είναι|це)(?:[ \t](?:now|still|currently|jetzt|ahora))?[ \t:]|[ \t]?:)[ \t]{0,3}"
     r"[\"'`“]?([^\s\"'`,;<>{}()\[\]|\\“”]{4,80})",
     re.IGNORECASE,
 )
+_SAID_OF = re.compile(
+    r"(?:[ \t][^\W\d_]{1,16}){1,3}[ \t][\"'`“]?((?=[^\s]{0,30}[!#$%^&*+=?_~])(?=[^\s]{0,30}[0-9])(?=[^\s]{0,30}[a-z])(?=[^\s]{0,30}[A-Z])[\w!#$%^&*+=?~-]{8,40})(?=[\"'`”,.;!]?(?:\s|\Z))"
+)
+"""`пароль от админки Snegir_2291`: with no verb, only what has letters of both cases, digits and signs."""
+_STANDARD = re.compile(
+    r"[A-Z]{2,8}-?[0-9]{2,6}(?:[-:][0-9]{1,4})?|(?i:n?varchar|char|bcrypt|argon2|scrypt|pbkdf2|sha|md5)\w*"
+)
+"""`the hash of the password is SHA256`."""
 _USER = re.compile(r"\b(?:user(?:name)?|login|email|account|id)\b[^\n]{1,30}(?:[/,;|]|and|with)\s?\Z")
 _MIXED_CASE = re.compile(r"[a-z][A-Z]")
 _SAYINGS = frozenset(
@@ -178,14 +185,18 @@ def _said_before(view: View, start: int) -> Iterator[Finding]:
 
 def _said_later(view: View, at: int) -> Iterator[Finding]:
     """`the password for the router is hunter2`, `hasło do panelu: hunter2`."""
-    match = _SAID_LATER.match(view.text, at)
+    match = _SAID_LATER.match(view.text, at) or _SAID_OF.match(view.text, at)
     if match is None:
         return
     value = match[1].rstrip(".:!?,")
-    has_digit, has_letter = any(map(str.isdecimal, value)), any(map(str.isalpha, value))
-    if not has_letter or len(value) < 6 or is_placeholder(value) or _REFERENCE.match(value.lower()) or _is_name(value):
+    count, has_letter = sum(map(str.isdecimal, value)), any(map(str.isalpha, value))
+    if not has_letter or len(value) < 6 or is_placeholder(value) or _REFERENCE.match(value.lower()):
         return
-    if (has_digit and entropy(value) > 2.2) or _SIGN.search(value[1:]) or _MIXED_CASE.search(value):
+    if _STANDARD.fullmatch(value):
+        return
+    if count < 2 and _is_name(value):
+        return
+    if (count and entropy(value) > 2.2) or _SIGN.search(value[1:]) or _MIXED_CASE.search(value):
         yield Finding(
             type="password",
             start=match.start(1),
@@ -273,6 +284,8 @@ class _Candidate:
     def _is_told(self) -> bool:
         """`the password is hunter2`: letters with digits or signs, no ordinary word."""
         value = self._value
+        if self._key.lower() == "key":
+            return len(value) >= 20 and self._digits > 2 and entropy(value) > 3.7
         if self._is_password and self._digits == len(value):
             return len(value) in range(4, 9) and self._verb
         if self._digits and self._letters:
@@ -312,7 +325,9 @@ class _Candidate:
     def _is_bare(self) -> bool:
         """`PASSWORD=hunter2`."""
         value = self._value
-        if self._op in ("==", "===", "!=", "!==", "=>") or "(" in value or value.endswith("="):
+        if self._op in ("==", "===", "!=", "!==", "=>") or "(" in value:
+            return False
+        if value.endswith("=") and not (len(value) >= 24 and len(value) % 4 == 0 and entropy(value) > 3.7):
             return False
         if not self._is_password and _is_name(value):
             return False

@@ -11,13 +11,15 @@ from .view import View, digits, holds
 
 _CUE = re.compile(
     r"phone|\btel\b|tel[.:]|telef|teléf|tfno|téléph|\bcall|mobile|mobil|móvil|\bcell|cellul|celular|\bfax|contact|whatsapp|\bring\b|text (?:me|him|her|us)"
-    r"|\bsms\b|hotline|helpline|reach (?:me|him|her|us)|\bext\b|\bdial|☎|📞|📱|\bkom\.|handy|rufnummer|telefon|numéro|número|numero|answering|messages? to|desk:|office:|home:|work:|cell:|電話|电话|手机|手機|携帯|전화|연락처|тел|номер телефона|мой номер|мобильн|\b(?:my|meine|mijn|mitt|mit|mój|min) (?:number|nummer|numer)\b|tlf|puhelin|ponsel|hp:|โทร|טלפון|هاتف|τηλ|gsm|mobiele|kontakt"
+    r"|\bsms\b|hotline|helpline|reach (?:me|him|her|us)|\bext\b|\bdial|☎|📞|📱|\bkom\.|handy|rufnummer|telefon|numéro|número|numero|answering|messages? to|desk:|office:|home:|work:|cell:|電話|电话|手机|手機|携帯|전화|연락처|тел|номер телефона|мой номер|мобильн|\b(?:my|meine|mijn|mitt|mit|mój|min) (?:number|nummer|numer)\b|tlf|puhelin|ponsel|hp:|โทร|טלפון|هاتف|τηλ|gsm|mobiele|kontakt|جوال|موبايل|محمول|واتس|رقمي|تلفن|موبایل|נייד|κινητ|điện thoại|\bsđt|telp|nomor|मोबाइल|फ़ोन|फोन|नंबर|ফোন|মোবাইল|เบอร์|ケータイ|스마트폰|номера телефон|моб\.|ring (?:mig|meg)|\bcep\b"
 )
 _STEMS = (
     "phone", "tel", "tfno", "tél", "call", "mobil", "móvil", "cell", "celul", "fax", "contact", "whatsapp", "ring", "text ", "sms",
     "line", "reach", "ext", "dial", "☎", "📞", "📱", "kom.", "handy", "rufnum", "numéro", "número", "numero", "answering",
     "message", "desk:", "office:", "home:", "work:", "電話", "电话", "手机", "手機", "携帯", "전화", "연락처", "тел",
     "номер", "мобил", "nummer", "numer", "tlf", "puhelin", "ponsel", "hp:", "โทร", "טלפון", "هاتف", "τηλ", "my number", "gsm", "kontakt",
+    "جوال", "موبايل", "محمول", "واتس", "رقمي", "تلفن", "موبایل", "נייד", "κινητ", "điện", "sđt", "nomor", "मोबाइल", "फ़ोन", "फोन", "नंबर",
+    "ফোন", "মোবাইল", "เบอร์", "ケータイ", "스마트폰", "моб.", "cep",
 )  # fmt: skip
 """One of them is in every cue."""
 _LEAD = 40
@@ -63,7 +65,8 @@ def _judge(view: View, match: re.Match[str]) -> tuple[str, float]:
     if any(len(group) > 6 for group in text.split(".")[1:]) or (text[1:2] == " " and text[2:3] != "("):
         return "", 0.0
     if text.startswith(("+", "(+", "00")) and _possible(text, number):
-        return "libphonenumber", 0.95
+        counts = text[0] == "0" and view.before(start, _NOT_CUE, width=25)  # ticket 00012345678
+        return ("", 0.0) if counts else ("libphonenumber", 0.95)
     lead = view.lower[max(0, start - _LEAD) : start]
     if holds(lead, _STEMS) and view.before(start, _CUE, width=_LEAD):
         verdict = "label", 0.85
