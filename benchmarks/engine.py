@@ -9,12 +9,14 @@ For each model that is here, load seconds in a fresh process and memory, and
   Python that has llama-cpp-python, the same file is measured there, on as many threads, in turn with ours: short
   rounds for so many seconds, so that both meet the same noise;
 - together: tokens per second of 1, 2, 4 and 8 answers at once;
-- first: time to first token of a prompt of 908 tokens, new and with 900 of them known.
+- first: time to first token of a prompt of 908 tokens: new, with 900 of them known, and with these 900 from the disk
+  (`prefix_disk`; takes the extra `protect`).
 
 Medians of the rounds, best in brackets: the best is what the machine can do, the median what it did. Ratios are
 medians of the ratios within a round, and ratios of the bests. --quick: speed alone, 30 seconds for each model.
 
---soak sends so many short requests, eight at a time, one in ten cancelled, and shows the memory on the way.
+--soak sends so many short requests, eight at a time, one in ten cancelled, and shows the memory on the way, by thirds
+at the end, and the slots and bytes that are left behind.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -154,7 +157,7 @@ class Engine:
         ratios = {}
         for part, keys, base in (
             ("together", [f"x{count}" for count in TOGETHER[1:]], "x1"),
-            ("first", ["cached"], "cold"),
+            ("first", ["cached", "disk"], "cold"),
         ):
             for key in keys if part in self.rounds else ():
                 ratios[f"{key}_ratio"] = statistics.median(row[key] / row[base] for row in self.rounds[part])
@@ -197,7 +200,7 @@ def serve(name: str, threads: int, _: int) -> None:
         elif line.strip() == "together":
             row = {f"x{count}": desk.throughput(count) for count in TOGETHER}
         else:
-            row = dict(zip(("cold", "cached"), desk.first_tokens(), strict=True))
+            row = dict(zip(("cold", "cached", "disk"), desk.first_tokens(), strict=True))
         print(json.dumps(row), flush=True)
 
 
@@ -209,6 +212,7 @@ class Desk:
         from hybridinfer.edge.session import Stop
 
         self.batch = Batch(loaded, count=max(TOGETHER), memory=2 << 30, halt=Stop(), ended=lambda _: None)
+        self._session = loaded.session
         self._turn = 0
 
     def throughput(self, count: int) -> float:
@@ -225,12 +229,23 @@ class Desk:
         self.batch.round()
         return count * STEPS / seconds
 
-    def first_tokens(self) -> tuple[float, float]:
-        """Seconds to the first token: of a new prompt, and of one whose beginning is known."""
+    def first_tokens(self) -> tuple[float, float, float]:
+        """Seconds to the first token: of a new prompt, of one whose beginning is known, and of one known to the disk."""
+        from hybridinfer.edge.prefix import BLOCK, PrefixCache
+        from hybridinfer.edge.prefix_disk import PrefixDisk
+
         self._turn += 1
         random = [(977 * (number + 1) * self._turn) % 40000 + 300 for number in range(KNOWN + 2 * NEW)]
-        scope = str(self._turn)
-        return self._first(random[: KNOWN + NEW], scope), self._first(random[:KNOWN] + random[-NEW:], scope)
+        scope, again, limit = str(self._turn), random[:KNOWN] + random[-NEW:], 1 << 30
+        shape = (len(self._session.past), self._session.heads, BLOCK, self._session.head_size)
+        with tempfile.TemporaryDirectory() as folder:
+            disk = PrefixDisk(Path(folder), bytes(32), limit=limit, shape=shape, identity="benchmark")
+            self.batch.prefixes.make_room(self.batch.memory.limit)
+            self.batch.prefixes = PrefixCache(self.batch.memory, limit, disk)
+            cold, known = self._first(random[: KNOWN + NEW], scope), self._first(again, scope)
+            disk.close()
+            self.batch.prefixes.make_room(self.batch.memory.limit)  # what was known is on the disk only
+            return cold, known, self._first(again, scope)
 
     def _first(self, tokens: list[int], scope: str) -> float:
         begun = time.perf_counter()
@@ -318,12 +333,13 @@ def soak(name: str, threads: int, requests: int) -> None:
         task = module.Task(prepare=prepare, emit=emit)
         engine.submit(task)
 
-    begun, failed = time.perf_counter(), 0
+    begun, failed, memory = time.perf_counter(), 0, list[float]()
     for _ in range(8):
         send()
     for number in range(1, requests + 1):
         item = ended.get()
         failed += not (isinstance(item, Done) or getattr(item, "code", None) is Code.CANCELLED)
+        memory.append(rss())
         if number % max(1, requests // 10) == 0:
             kept = batches[0].prefixes.bytes / 1e6
             seconds = time.perf_counter() - begun
@@ -335,8 +351,12 @@ def soak(name: str, threads: int, requests: int) -> None:
             send()
     engine.close()
     (batch,) = batches
-    left = batch.memory.taken - batch.prefixes.bytes
-    print(f"{name}: {failed} failed, {int(batch.slots.lengths.any())} slots and {left} bytes left behind")
+    left, size = batch.memory.taken - batch.prefixes.bytes, max(1, requests // 3)
+    thirds = ", ".join(
+        f"{statistics.median(memory[at : at + size]):.0f}" for at in range(0, 3 * size, size) if memory[at:]
+    )
+    print(f"{name}: RSS by thirds of the requests, medians: {thirds} MB")
+    print(f"{name}: {failed} failed, {int((batch.slots.lengths > 0).sum())} slots and {left} bytes left behind")
     sys.exit(bool(failed or left or batch.busy or batch.slots.lengths.any()))
 
 
@@ -375,7 +395,8 @@ def table(rows: list[dict], threads: int) -> None:
         if "cold" in row:
             print(
                 f"\n{row['model']}: first token of {KNOWN + NEW} tokens {row['cold']:.2f} s, "
-                f"{KNOWN} of them known {row['cached']:.3f} s ({row['cached_ratio']:.1%})"
+                f"{KNOWN} of them known {row['cached']:.3f} s ({row['cached_ratio']:.1%}), "
+                f"from the disk {row['disk']:.3f} s ({row['disk_ratio']:.1%})"
             )
 
 

@@ -25,6 +25,7 @@ app = App(
 )
 app.command("hybridinfer.cli.models_bench:bench", name="bench")
 app.command("hybridinfer.cli.models_calibrate:calibrate", name="calibrate")
+app.command("hybridinfer.cli.models_forget:forget", name="forget")
 app.command("hybridinfer.cli.models_quantize:quantize", name="quantize")
 app.command("hybridinfer.cli.models_seal:encrypt", name="encrypt")
 app.command("hybridinfer.cli.models_seal:new_key", name="new-key")

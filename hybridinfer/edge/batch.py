@@ -65,7 +65,7 @@ class Batch:
     ) -> None:
         self.slots = Slots(loaded.session, count)
         self.memory = Memory(memory)
-        self.prefixes = PrefixCache(self.memory, memory // _PREFIX_SHARE)
+        self.prefixes = PrefixCache(self.memory, memory // _PREFIX_SHARE, loaded.disk)
         self.waiting = Schedule()
         self._vocabulary = loaded.vocabulary
         self._halt = halt
@@ -190,8 +190,9 @@ class Batch:
             self._fail(index, error)
             return
         self._pace.prefilled(len(tokens), time.perf_counter() - begun)
+        known = row.done // BLOCK
         row.done += len(tokens)
-        self._keep(index)
+        self._keep(index, known)
         if logits is not None and self._write(index, logits):
             if index != self._writing:
                 self.slots.swap(index, self._writing)
@@ -207,12 +208,13 @@ class Batch:
                 row.done += BLOCK
                 row.cached += BLOCK
 
-    def _keep(self, index: int) -> None:
+    def _keep(self, index: int, known: int) -> None:
+        """The blocks that are whole now, behind the first `known`."""
         row = self._rows[index]
-        whole = row.job.names[: row.done // BLOCK]
-        for number in range(self.prefixes.known(whole), len(whole)):
-            start = number * BLOCK
-            self.prefixes.add(whole[number], self.slots.read(index, start, start + BLOCK))
+        for number, name in enumerate(row.job.names[known : row.done // BLOCK], known):
+            if name not in self.prefixes:
+                start = number * BLOCK
+                self.prefixes.add(name, self.slots.read(index, start, start + BLOCK))
 
     def _step(self) -> None:
         if not self._writing:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .generate import Prompt
+    from .prefix_disk import PrefixDisk
     from .session import Session
     from .vocabulary import Vocabulary
 
@@ -36,6 +37,8 @@ class Loaded:
 
     session: Session
     vocabulary: Vocabulary
+    disk: PrefixDisk | None = None
+    """Where beginnings of prompts outlive the process; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -146,6 +149,8 @@ class Engine:
         with self._changed:
             self.dead = True
         batch.end(reason)
+        if loaded.disk is not None:
+            loaded.disk.close()
         return reason
 
     def _next(self, *, idle: bool) -> list[Task] | None:

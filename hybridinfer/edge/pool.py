@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError, ModelError
@@ -109,6 +109,15 @@ def load(model: Model, store: Store, *, threads: int, pull: bool, setting: Setti
     anything else. Raises `ModelError`.
     """
     setting = setting or Setting()
+    loaded = _load(model, store, threads=threads, pull=pull, setting=setting)
+    if not setting.prefix_disk:
+        return loaded
+    from .prefix_disk import open_disk
+
+    return replace(loaded, disk=open_disk(model, store, loaded.session, limit=setting.prefix_disk))
+
+
+def _load(model: Model, store: Store, *, threads: int, pull: bool, setting: Setting) -> Loaded:
     try:
         if pull and store.state(model) == "absent":
             store.pull(model)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .memory import Memory
+    from .prefix_disk import PrefixDisk
 
     Block = NDArray[np.float32]
     """Keys and values of 64 positions, [tensors, heads, 64, head_size]."""
@@ -43,33 +44,49 @@ def _keys(scope: str, tokens: Sequence[int]) -> Iterator[bytes]:
 class PrefixCache:
     """Blocks by name; the least recently used leaves first. Not thread-safe."""
 
-    def __init__(self, memory: Memory, limit: int) -> None:
-        """Takes at most `limit` bytes of `memory`, and only what nobody else needs."""
+    def __init__(self, memory: Memory, limit: int, disk: PrefixDisk | None = None) -> None:
+        """Takes at most `limit` bytes of `memory`, and only what nobody else needs. `disk` keeps the blocks as well."""
         self._memory = memory
         self._limit = limit
+        self._disk = disk
         self._blocks: OrderedDict[bytes, Block] = OrderedDict()
         self.bytes = 0
 
     def __contains__(self, name: bytes) -> bool:
         return name in self._blocks
 
-    def match(self, names: Sequence[bytes]) -> list[Block]:
-        """The blocks of the longest beginning of `names` that is here, now the most recently used."""
-        found: list[Block] = []
+    def match(self, names: Sequence[bytes]) -> Iterator[Block]:
+        """The blocks of the longest beginning of `names` that is here, now the most recently used.
+
+        One after the other: those from the disk are counted as the cache's memory only, so let go of each in turn.
+        """
+        found = 0
         for name in names:
-            if name not in self._blocks:
+            block = self._blocks.get(name)
+            if block is None and self._disk is not None and (block := self._disk.load(name)) is not None:
+                self._keep(name, block)
+            if block is None:
                 break
-            found.append(self._blocks[name])
-        for name in reversed(names[: len(found)]):  # a prefix outlives what stands behind it
-            self._blocks.move_to_end(name)
-        return found
+            found += 1
+            yield block
+        for name in reversed(names[:found]):  # a prefix outlives what stands behind it
+            if name in self._blocks:
+                self._blocks.move_to_end(name)
 
     def known(self, names: Sequence[bytes]) -> int:
         """How many blocks `match` would give; nothing is touched."""
-        return next((count for count, name in enumerate(names) if name not in self._blocks), len(names))
+        return next((count for count, name in enumerate(names) if not self._has(name)), len(names))
+
+    def _has(self, name: bytes) -> bool:
+        return name in self._blocks or (self._disk is not None and name in self._disk)
 
     def add(self, name: bytes, block: Block) -> None:
         """Keep `block`, which belongs to the cache from now on, if there is room or older ones can leave."""
+        if self._disk is not None and name not in self._blocks:
+            self._disk.save(name, block)
+        self._keep(name, block)
+
+    def _keep(self, name: bytes, block: Block) -> None:
         size = block.nbytes
         if name in self._blocks or size > self._limit:
             return

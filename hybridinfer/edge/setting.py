@@ -19,3 +19,5 @@ class Setting:
     """Whether waiting threads keep their core busy: faster answers for more electricity."""
     signature: Signature | None = None
     """What must vouch for the model before it is loaded."""
+    prefix_disk: int = 0
+    """Bytes on the disk for beginnings of prompts; 0: none is ever written there."""

@@ -47,6 +47,8 @@ class OnnxOptions(Block):
     prefix_cache: Literal["tagged", "process", "off"] = "tagged"
     """Who shares the beginnings of prompts. tagged: requests with the same `share_by` tags and privacy level, and
     nobody without such a tag; process: all of one privacy level; off: nobody."""
+    prefix_disk: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=1 << 20)
+    """For beginnings of prompts that outlive the process, such as 1GB, sealed with the model key; None: none."""
     share_by: tuple[str, ...] = ("tenant", "team", "user")
     """The tags that tell who asks. They also take turns where requests wait."""
     loop: int = Field(default=128, ge=0)
@@ -80,7 +82,8 @@ class OnnxOptions(Block):
         vouched = None
         if self.signature is not None and self.public_key is not None:
             vouched = Signature(file=Path(self.signature).expanduser(), public_key=Path(self.public_key).expanduser())
-        return Setting(providers=self.providers, spinning=spinning, signature=vouched)
+        disk = self.prefix_disk if self.prefix_disk is not None and self.prefix_cache != "off" else 0
+        return Setting(providers=self.providers, spinning=spinning, signature=vouched, prefix_disk=disk)
 
 
 def tenant(request: Request, options: OnnxOptions) -> str:

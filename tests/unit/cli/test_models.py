@@ -120,3 +120,28 @@ def test_the_bar_is_drawn_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
         with progress.bar("tiny") as report:
             report(Progress(stage="convert", done=5, total=10))
         assert ("converting tiny" in stderr.getvalue()) is terminal
+
+
+def test_forget_empties_the_folder_of_kept_beginnings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing else in the cache; where it cannot, it says so."""
+    folder = tmp_path / "cache" / "prefixes"
+    folder.mkdir(parents=True)
+    (folder / "a.kv").write_bytes(bytes(10))
+    (folder.parent / "other").write_bytes(bytes(10))
+    assert main(["models", "forget", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"folder": str(folder), "freed_bytes": 10}
+    assert main(["models", "forget"]) == 0
+    assert "nothing was kept" in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
+    assert (folder.parent / "other").is_file()
+
+    def fails(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (folder / "a.kv").write_bytes(bytes(10))
+    monkeypatch.setattr(Path, "unlink", fails)
+    with pytest.raises(SystemExit, match="2"):
+        main(["models", "forget"])
+    assert "cannot be emptied (Permission denied)" in capsys.readouterr().err

@@ -75,11 +75,11 @@ def test_the_least_recently_used_block_leaves() -> None:
     names = keys("a", range(3 * BLOCK + 2))
     cache.add(names[0], block())
     cache.add(names[1], block())
-    assert len(cache.match(names)) == 2
+    assert len(list(cache.match(names))) == 2
     cache.add(names[2], block())
     assert (names[0] in cache, names[1] in cache) == (True, False)
     assert cache.bytes == 2 * size
-    assert len(cache.match(names)) == 1
+    assert len(list(cache.match(names))) == 1
 
 
 def test_what_does_not_fit_is_not_kept() -> None:
