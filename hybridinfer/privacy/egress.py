@@ -80,7 +80,7 @@ class Guarded:
             return
         import anyio.to_thread  # only a masked request needs it
 
-        masked, vault = await anyio.to_thread.run_sync(self._mask, request)
+        masked, vault = await anyio.to_thread.run_sync(self._mask, request, abandon_on_cancel=True)
         answer = _Answer(vault, as_json=request.response_format is not None and request.response_format.is_json)
         async with _closing(self._target.stream(masked, stream=stream)) as events:
             async for event in events:

@@ -30,6 +30,8 @@ _HARD_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})")
 _PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos|commat|period|colon|nbsp);")
 _BLOB = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
+_LEAST = 20
+"""The shortest blob."""
 _BETWEEN = "\n\n"
 """Stands behind each blob: its offset is the blob's end, so a finding in a blob covers all of it."""
 _SHORT_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -116,16 +118,18 @@ def _open(reading: Reading, depth: int) -> Iterator[Reading]:
         yield from _open(_plain(inner), depth - 1)
 
 
-def _encoded(reading: Reading) -> Iterator[Reading]:
+def _encoded(reading: Reading) -> list[Reading]:
     text = reading.text
+    found: list[Reading] = []
     if "\\" in text and _HARD_ESCAPE.search(text):
-        yield from _around(reading, _JSON_ESCAPE, _unescape)
+        found += _around(reading, _JSON_ESCAPE, _unescape)
     if "%" in text:
-        yield from _around(reading, _PERCENT, unquote)
+        found += _around(reading, _PERCENT, unquote)
     if "&" in text:
-        yield from _around(reading, _ENTITY, unescape)
-    if (blobs := _blobs(reading)) is not None:
-        yield blobs
+        found += _around(reading, _ENTITY, unescape)
+    if reading.words and (blobs := _blobs(reading)) is not None:
+        found.append(blobs)
+    return found
 
 
 def _blobs(reading: Reading) -> Reading | None:
@@ -133,6 +137,8 @@ def _blobs(reading: Reading) -> Reading | None:
     pieces: list[str] = []
     offsets: list[int] = []
     at = 0
+    if not any(_base64(blob) for word in reading.words if len(word) >= _LEAST for blob in _BLOB.findall(word)):
+        return None
     for word in reading.words:
         at = reading.text.find(word, at)
         for match in _BLOB.finditer(word):
@@ -142,7 +148,7 @@ def _blobs(reading: Reading) -> Reading | None:
                 offsets += [start] * len(decoded)
                 offsets += [end] * len(_BETWEEN)
         at += len(word)
-    return Reading(text=_BETWEEN.join((*pieces, "")), offsets=[*offsets, offsets[-1]]) if pieces else None
+    return Reading(text=_BETWEEN.join((*pieces, "")), offsets=[*offsets, offsets[-1]])
 
 
 def _around(reading: Reading, pattern: re.Pattern[str], change: Callable[[str], str]) -> Iterator[Reading]:

@@ -50,6 +50,10 @@ _CYRILLIC = re.compile(
 _KOREAN = re.compile(
     r"[가-힣]{1,10}(?:시|도|구|군)\s(?:[가-힣0-9]{1,12}\s){0,3}[가-힣0-9]{1,12}(?:로|길|동)\s?[0-9]{1,4}(?:-[0-9]{1,4})?"
 )
+_SCRIPTS = tuple(
+    (re.compile(script), pattern)
+    for script, pattern in (("[\u4e00-\u9fff]", _ASIAN), ("[\u0400-\u04ff]", _CYRILLIC), ("[가-힣]", _KOREAN))
+)
 _MILITARY = re.compile(
     r"(?i)(?:(?:PSC|Unit|CMR)\s[0-9]{1,5},?\sBox\s[0-9]{1,5}(?:[\s,]{1,3}[AFD]PO,?\sA[AEP]\s[0-9]{5})?|\b[AFD]PO,?\sA[AEP]\s[0-9]{5}(?:-[0-9]{4})?)\b"
 )
@@ -130,8 +134,9 @@ def detect(view: View) -> Iterator[Finding]:
         for pattern in (_BOX, _MILITARY):
             yield from map(_finding, pattern.finditer(text))
     if not text.isascii():
-        for pattern in (_ASIAN, _CYRILLIC, _KOREAN):
-            yield from map(_finding, pattern.finditer(text))
+        for script, pattern in _SCRIPTS:
+            if script.search(text):
+                yield from map(_finding, pattern.finditer(text))
 
 
 def _after(text: str, start: int, *, has_unit: bool) -> re.Match[str] | None:

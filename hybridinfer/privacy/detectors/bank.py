@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from ..finding import Finding
-from .hints import hints
+from .hints import hints, labels
 from .labels import labelled
 from .view import View, digits
 
@@ -21,7 +21,7 @@ _LENGTHS = (
 )
 IBAN_LENGTHS: Mapping[str, int] = {entry[:2]: int(entry[2:]) for entry in _LENGTHS.split()}
 """Characters of an IBAN by country (SWIFT's IBAN registry)."""
-_ACCOUNTS = (
+_ACCOUNTS = labels(
     "bank account", "checking account", "savings account", "account", "acct", "a/c", "sort code", "nr konta", "rachunek",
     "rachunku", "kontonummer", "kontonr", "numéro de compte", "compte bancaire", "cuenta bancaria", "número de cuenta",
     "cuenta", "conta corrente", "conta bancária", "rekeningnummer", "numero di conto", "conto corrente", "bban", "clabe",
@@ -33,7 +33,7 @@ _WORDS_TOO = frozenset(
     {"account", "cuenta", "konto", "cuenta bancaria", "bank account", "account no", "giro", "счет", "счёт", "rachunek"}
 )
 """Labels that people have things other than numbers in: a number must follow at once."""
-_ROUTING = ("routing number", "routing", "aba routing", "aba number", "aba", "rtn", "transit number")
+_ROUTING = labels("routing number", "routing", "aba routing", "aba number", "aba", "rtn", "transit number")
 _BICS = hints("swift", "bic")
 _IFSCS = hints("ifsc")
 _ACCOUNT_VALUE = re.compile(r"(?:[xX*•]{2,12}[- ]?)?[0-9](?:[ -]?[0-9]){5,25}(?![A-Za-z0-9])(?![.,][0-9])")
@@ -61,7 +61,7 @@ _WALLET_CUE = re.compile(
 def detect(view: View) -> Iterator[Finding]:
     """All bank data of `view`."""
     if view.hinted(_BICS):
-        for label in _BICS:
+        for label in sorted(_BICS):
             yield from _bic(view, label)
     if "@" in view.text:
         for handle in _UPI.finditer(view.text):

@@ -21,19 +21,19 @@ class Form(NamedTuple):
     `gate`: a text without any of these has no match, and is not looked at more closely; `hints`: matches lie around one.
     """
 
-    gate: tuple[str, ...]
-    hints: tuple[str, ...]
+    gate: frozenset[str]
+    hints: frozenset[str]
     pattern: re.Pattern[str]
     kind: str = "password"
     least: float = 0.0
     """Entropy of the value in bits per character."""
 
 
-_CODES = (" code", " pin", "combination", " otp", "passcode", " key", " seed", " secret")
+_CODES = hints(" code", " pin", "combination", " otp", "passcode", " key", " seed", " secret")
 _FORMS = (
     Form(
         _CODES,
-        (" code", " pin", "combination"),
+        hints(" code", " pin", "combination"),
         re.compile(
             rf"\b(?:door|gate|alarm|garage|entry|entrance|lock(?:box)?|safe|vault|keypad|building|access|unlock|screen|voicemail|sim|card|phone)"
             rf"[\s-](?:code|pin|pin code|combination){_FOR}(?:{_IS})[\"'#*]?([0-9]{{4,10}}#?|[0-9]{{1,2}}-[0-9]{{1,2}}-[0-9]{{1,2}})(?![\w.-])"
@@ -41,7 +41,7 @@ _FORMS = (
     ),
     Form(
         _CODES,
-        (" code", " otp", "passcode"),
+        hints(" code", " otp", "passcode"),
         re.compile(
             rf"\b(?:verification|one[- ]time|login|sign[- ]?in|sms|confirmation|2fa|mfa|authenticat\w+|otp|security|auth)"
             rf"\s(?:code|passcode|pin){_FOR}(?:{_IS})[\"']?((?:[a-z]-)?[0-9]{{3}}[ -]?[0-9]{{3,5}})(?![\w.-])"
@@ -49,7 +49,7 @@ _FORMS = (
     ),
     Form(
         _CODES,
-        ("recovery", "backup", "2fa", "mfa", "totp", "authenticator", "seed", "activation", "product key", "serial key"),
+        hints("recovery", "backup", "2fa", "mfa", "totp", "authenticator", "seed", "activation", "product key", "serial key"),
         re.compile(
             rf"\b(?:recovery|backup|2fa|mfa|totp|authenticator|activation|product|serial|licen[sc]e|scratch)\s(?:[a-z0-9]{{2,10}}\s)?(?:codes?|keys?|seed|secret){_FOR}(?:{_IS})"
             r"[\"']?((?=[^\n]{0,12}[0-9])[A-Za-z0-9]{4,8}(?:-[A-Za-z0-9]{4,8}){1,7}|[A-Za-z2-7]{16,64}|(?=[^\n]{0,11}[0-9])[A-Za-z0-9]{8,40})(?![\w-])",
@@ -58,8 +58,8 @@ _FORMS = (
         least=2.2,
     ),
     Form(
-        ("phrase", "mnemonic", " seed"),
-        ("phrase", "mnemonic", "seed"),
+        hints("phrase", "mnemonic", " seed"),
+        hints("phrase", "mnemonic", "seed"),
         re.compile(
             rf"(?:pass ?phrase|seed(?: phrase| words)?|(?:recovery|backup|secret) phrase|mnemonic)(?:\s(?:for|to|of)\s[^\n:=.]{{1,40}}?)?(?:{_IS})[\"'“]?"
             r"((?:[a-z]{2,12}[ ,-]{1,2}){3,24}[a-z]{2,12})(?![a-z])"
@@ -67,21 +67,21 @@ _FORMS = (
         least=2.5,
     ),
     Form(
-        ("phrase", "mnemonic", " seed"),
-        ("phrase", "mnemonic", "seed"),
+        hints("phrase", "mnemonic", " seed"),
+        hints("phrase", "mnemonic", "seed"),
         re.compile(r"(?<![a-z])(?<![a-z][ ,])((?:[a-z]{3,8}[ ,]{1,2}){11}(?:(?:[a-z]{3,8}[ ,]{1,2}){3}){0,4}[a-z]{3,8})(?![a-z]|[ ,][a-z])"),
         least=2.5,
     ),
     Form(
-        ("wifi", "wi-fi", "wlan", "ssid", "wpa"),
-        ("wifi", "wi-fi", "wlan", "ssid", "wpa"),
+        hints("wifi", "wi-fi", "wlan", "ssid", "wpa"),
+        hints("wifi", "wi-fi", "wlan", "ssid", "wpa"),
         re.compile(
             r"\b(?:wi-?fi|wlan|ssid|wpa[23]?)\b[^\n]{0,60}?\b(?:key|code|pass|password|psk|passwort|schlüssel|clave|clé)(?:\sis)?\s?[:=]?\s{0,2}[\"']?([^\s\"',;]{8,63})"
         ),
     ),
     Form(
-        (" -", "/user:"),
-        ("sshpass", "net use", "redis-cli", "docker login", "az login", "ldap", "rdesktop", "mosquitto", "7z", "zip", "smbclient", "htpasswd"),
+        hints(" -", "/user:"),
+        hints("sshpass", "net use", "redis-cli", "docker login", "az login", "ldap", "rdesktop", "mosquitto", "7z", "zip", "smbclient", "htpasswd"),
         re.compile(
             r"\b(?:(?:sshpass|docker login|az login|rdesktop|podman login|helm registry login)\b[^\n]{0,120}?\s-p[ =]?|redis-cli\b[^\n]{0,80}?\s-a[ =]|mosquitto_(?:pub|sub)\b[^\n]{0,120}?\s-P[ =]"
             r"|ldap(?:search|modify|add|whoami)\b[^\n]{0,160}?\s-w[ =]|(?:7z|7za|unzip|zip)\b[^\n]{0,40}?\s-[pP][ ]?|smbclient\b[^\n]{0,120}?-U[ =]?[^\s%]{1,40}%"
@@ -89,14 +89,14 @@ _FORMS = (
         ),
     ),
     Form(
-        ("cv", "security code"),
-        ("cvv", "cvc", "security code"),
+        hints("cv", "security code"),
+        hints("cvv", "cvc", "security code"),
         re.compile(r"\b(?:cvv2?|cvc2?|cv2|card security code|security code)\b(?:\s(?:number|code|no))?(?:\sis)?\s?[:=#]?\s{0,2}[\"']?([0-9]{3,4})(?![\w.-])"),
         kind="payment_card",
     ),
     Form(
-        ("value",),
-        ("passw", "secret", "token", "api_key", "apikey", "pwd", "credential"),
+        hints("value"),
+        hints("passw", "secret", "token", "api_key", "apikey", "pwd", "credential"),
         re.compile(
             r"(?:name|key|id)[\"']?\s?[=:]\s?[\"']?[\w.:-]{0,40}?(?:passw|secret|token|api_?key|pwd|credential)[\w.:-]{0,30}[\"']?[,\s]{1,20}[\"']?value[\"']?\s?[=:]\s?[\"']?([^\"'\s<>,{}$]{6,200})",
             re.IGNORECASE,
@@ -107,7 +107,6 @@ _FORMS = (
 )  # fmt: skip
 _LOWER = frozenset({0, 1, 3, 5, 7})
 """Forms that are read in lower case."""
-_ANY = hints(*sorted({hint for form in _FORMS for hint in (*form.gate, *form.hints)}))
 _BEFORE, _AFTER = 60, 320
 """How far a match may reach to both sides of its hint, in characters."""
 _STOPS = re.compile(
@@ -122,9 +121,10 @@ _TOKEN = re.compile(
 def detect(view: View) -> Iterator[Finding]:
     """Secrets told by labels that mean little elsewhere, and tokens with a prefix whose vendor is unknown."""
     lower = view.lower
-    for number, form in enumerate(_FORMS) if view.hinted(_ANY) else ():
-        if not (view.hinted(form.gate) and (near := [hint for hint in form.hints if hint in view.hints])):
+    for number, form in enumerate(_FORMS):
+        if not (view.hinted(form.gate) and view.hinted(form.hints)):
             continue
+        near = view.hints & form.hints
         text = lower if number in _LOWER else view.text
         for start, end in around(lower, near, before=_BEFORE, after=_AFTER):
             for match in form.pattern.finditer(text, start, end):

@@ -59,7 +59,9 @@ def detect(view: View) -> Iterator[Finding]:
 
 def _in_words(view: View) -> Iterator[Finding]:
     """`jane dot miller at corp dot io`."""
-    for start, end in around(view.lower, view.hints.intersection(_DOTS), before=120, after=80):
+    if not view.hinted(_DOTS):
+        return
+    for start, end in around(view.lower, view.hints & _DOTS, before=120, after=80):
         if view.lower.find(" at ", start, end) >= 0 or view.lower.find(" @ ", start, end) >= 0:
             for match in _IN_WORDS.finditer(view.text, start, end):
                 yield _finding(match.start(), match.end(), "spelled out", 0.8)

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from ..finding import Finding
+from .hints import Gate
 from .text import entropy, is_placeholder
 from .view import View
 
@@ -74,14 +75,13 @@ def detect(view: View) -> Iterator[Finding]:
     """Keys that a vendor's format or name gives away."""
     if not view.token_spans:
         return
-    formats, labelled = _rules()
-    for keyword, rule in formats:
-        if keyword in view.tokens:
-            for match in _near(view, keyword, rule.pattern):
+    gate, formats, labelled = _rules()
+    for word in sorted(gate.present(view.tokens)):
+        for rule in formats.get(word, ()):
+            for match in _near(view, word, rule.pattern):
                 yield from _judge(match, rule.name, rule.entropy)
-    for word, value in labelled:
-        if word in view.tokens:
-            for match in _near(view, word, f"(?i){re.escape(word)}{_ASSIGN}({value})"):
+        if word in labelled:
+            for match in _near(view, word, f"(?i){re.escape(word)}{_ASSIGN}({labelled[word]})"):
                 if any(map(str.isdecimal, match[1])):
                     yield from _judge(match, word, 2.5)
 
@@ -109,15 +109,21 @@ def _judge(match: re.Match[str], name: str, least: float) -> Iterator[Finding]:
 
 
 @cache
-def _rules() -> tuple[tuple[tuple[str, Format], ...], tuple[tuple[str, str], ...]]:
-    """Keyword and format, for every keyword; and vendor's name and value."""
+def _rules() -> tuple[Gate, dict[str, list[Format]], dict[str, str]]:
+    """The gate of all words; the formats of each keyword; the value beside each vendor's name."""
     data = tomllib.loads(files(__name__.rpartition(".")[0]).joinpath("vendors.toml").read_text("utf-8"))
     formats = [
         Format(rule["name"], tuple(rule["keywords"]), rule["pattern"], rule.get("entropy", 2.0))
         for rule in data["format"]
     ]
     formats += (Format(*extra) for extra in _EXTRA)
-    return tuple((keyword, rule) for rule in formats for keyword in rule.keywords), tuple(data["labelled"].items())
+    by_keyword: dict[str, list[Format]] = {}
+    for rule in formats:
+        for keyword in rule.keywords:
+            by_keyword.setdefault(keyword, []).append(rule)
+    gate = Gate()
+    gate.add(*by_keyword, *data["labelled"])
+    return gate, by_keyword, data["labelled"]
 
 
 @cache

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from ..finding import Finding
-from .hints import hints
+from .hints import hints, labels
 from .labels import labelled, loosely
 from .view import View, digits
 
@@ -52,6 +52,7 @@ _LABELS: Mapping[str, tuple[str, ...]] = {
 _MRZ = re.compile(r"\b[PIAC][A-Z<][A-Z]{3}[A-Z<]{3,40}<<[A-Z<]{1,40}(?:\s{1,2}[A-Z0-9<]{30,44})?")
 """First line of a travel document's machine-readable zone (ICAO 9303), and the second where it follows."""
 _TYPE = {label: kind for kind, labels in _LABELS.items() for label in labels}
+_ALL = labels(*_TYPE)
 _NAMED_TYPE = {
     **dict.fromkeys((
         "passport", "pasaporte", "passeport", "reisepass", "passaporto", "passaporte", "paspoort", "paszport", "паспорт",
@@ -79,14 +80,14 @@ def detect(view: View) -> Iterator[Finding]:
     if "<<" in view.text:
         for match in _MRZ.finditer(view.text):
             yield _finding("passport", match, "machine-readable zone", 0.95)
-    for name in view.hints.intersection(_NAMED):
+    for name in sorted(view.hints & _NAMED) if view.hinted(_NAMED) else ():
         for at in view.words(name):
             far = loosely(view, at + len(name), _SERIES) or loosely(view, at + len(name), _CODE)
             if far is not None and _is_code(far[0]):
                 yield _finding(_NAMED_TYPE[name], far, "label", 0.7)
     if not view.near:
         return
-    for label, match in labelled(view, _TYPE):
+    for label, match in labelled(view, _ALL):
         if sum(map(str.isdecimal, match[0])) >= 4:
             yield _finding(_TYPE[label], match, "label", 0.8)
 

@@ -1,28 +1,38 @@
-"""The words that gate the detectors: all of them are looked for in one walk over the text."""
+"""The words that gate the detectors: all words of a gate are looked for in one walk over a text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
-
-_WORDS: dict[str, None] = {}
 
 
-def hints(*words: str) -> tuple[str, ...]:
-    """`words` (lower case), to be looked for in every text from now on."""
-    _WORDS.update(dict.fromkeys(words))
-    return words
+class Gate:
+    """A growing list of words in lower case."""
+
+    def __init__(self) -> None:
+        self._words: dict[str, None] = {}
+        self._find: Callable[[str], frozenset[str]] | None = None
+
+    def add(self, *words: str) -> frozenset[str]:
+        """`words`, to be looked for in every text from now on."""
+        self._words.update(dict.fromkeys(words))
+        self._find = None
+        return frozenset(words)
+
+    def present(self, text: str) -> frozenset[str]:
+        """Which of all words are in `text`."""
+        find = self._find = self._find or _finder(tuple(self._words))
+        return find(text)
 
 
-def present(text: str) -> frozenset[str]:
-    """Which of all hints are in `text`."""
-    return _finder(len(_WORDS))(text)
+HINTS = Gate()
+"""Words anywhere in a text."""
+LABELS = Gate()
+"""Words before a number."""
+hints = HINTS.add
+labels = LABELS.add
 
 
-@cache
-def _finder(_count: int) -> Callable[[str], frozenset[str]]:
-    """One for each count of words, as they only ever become more: a key as long as the list would cost more than the search."""
-    words = tuple(_WORDS)
+def _finder(words: tuple[str, ...]) -> Callable[[str], frozenset[str]]:
     try:
         import re2
     except ImportError:  # no wheel for this platform: the same, some times slower
@@ -35,7 +45,7 @@ def _finder(_count: int) -> Callable[[str], frozenset[str]]:
 
     def find(text: str) -> frozenset[str]:
         try:
-            numbers = frozenset(every.Match(text) or ())
+            numbers = every.Match(text) or ()
         except UnicodeEncodeError:  # half a surrogate pair
             return one_by_one(words, text)
         if always not in numbers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from .view import View
 
@@ -31,12 +31,12 @@ def loosely(view: View, end: int, value: re.Pattern[str]) -> re.Match[str] | Non
 
 
 def labelled(
-    view: View, labels: Iterable[str], value: re.Pattern[str] = _VALUE, *, loose: re.Pattern[str] | None = None
+    view: View, labels: frozenset[str], value: re.Pattern[str] = _VALUE, *, loose: re.Pattern[str] | None = None
 ) -> Iterator[tuple[str, re.Match[str]]]:
     """Each label that is followed by a value, and the match of the value; by a `loose` one also after some words."""
-    for label in labels:
-        if label not in view.near:
-            continue
+    if view.labels.isdisjoint(labels):
+        return
+    for label in sorted(view.labels & labels):  # in one order, or a tie could be told in either way
         for at in view.near_words(label):
             end = at + len(label)
             if loose is not None and (far := loosely(view, end, loose)):

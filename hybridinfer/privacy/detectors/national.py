@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Literal, NamedTuple
 
 from ..finding import Finding
+from .hints import labels
 from .labels import labelled
 from .view import View, digits
 
@@ -106,6 +107,7 @@ _SCHEMES = (
                 "マイナンバー", "my number", "individual number", "vat", "vat number", "vat id", "ust idnr", "partita iva")),
 )  # fmt: skip
 _LABELS = {label: scheme for scheme in _SCHEMES for label in scheme.labels}
+_ALL = labels(*_LABELS)
 _SHAPED = tuple(scheme for scheme in _SCHEMES if scheme.shape)
 _SSN = re.compile(
     r"[0-9](?<![\w.-][0-9])(?<!0[0-9]{2}-)[0-9]{2}([ -])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![\w-])", re.ASCII
@@ -139,7 +141,7 @@ def detect(view: View) -> Iterator[Finding]:
     for match in _SSN.finditer(view.text):
         if match[0][:3] not in ("000", "666") and (match[1] == "-" or view.before(match.start(), _SSN_CUE)):
             yield _finding("national_id", match, "us.ssn format", 0.8)
-    for label, match in labelled(view, _LABELS, loose=_FAR):
+    for label, match in labelled(view, _ALL, loose=_FAR):
         scheme = _LABELS[label]
         number = digits(match[0])
         count = len(number)

@@ -87,7 +87,7 @@ def detect(view: View) -> Iterator[Finding]:
         for match in _MAC.finditer(view.text):
             if len(set(match[0].lower()) - set(":-.")) > 2:
                 yield _finding("mac_address", match, "format", 0.9)
-    for start, end in around(view.lower, view.hints.intersection(_MAC_HINTS), before=2, after=60):
+    for start, end in around(view.lower, view.hints & _MAC_HINTS, before=2, after=60):
         for match in _BARE_MAC.finditer(view.lower, start, end):
             if any(map(str.isdecimal, match[1])) and len(set(match[1])) > 2:
                 yield Finding(

@@ -133,7 +133,7 @@ _SAYINGS = frozenset(
 
 def detect(view: View) -> Iterator[Finding]:
     """Values that stand where a password or a key stands, and look like one."""
-    for key in _keys(view.lower, view.hints.intersection(_HINTS)):
+    for key in _keys(view.lower, view.hints & _HINTS):
         if _PASSWORD.search(key[0]):
             yield from _said_before(view, key.start())
         link = _LINK.match(view.text, key.end())

@@ -82,7 +82,8 @@ class Scanner:
                 return [_unscanned(name, len(reading.text), "detector failed")]
             if clock.is_over():
                 return [_unscanned(name, len(reading.text), "out of time")]
-            findings += map(reading.original, found)
+            if found:
+                findings += map(reading.original, found)
         return findings
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from ..normalise import long_words
-from .hints import present
+from .hints import HINTS, LABELS
 from .once import once
 
 
@@ -29,9 +29,9 @@ class View:
     @once
     def hints(self) -> frozenset[str]:
         """Which of the detectors' hints are in `lower`."""
-        return present(self.lower)
+        return HINTS.present(self.lower)
 
-    def hinted(self, words: tuple[str, ...]) -> bool:
+    def hinted(self, words: frozenset[str]) -> bool:
         """Whether any of `words` is in `lower`; all of them must be registered with `hints`."""
         return not self.hints.isdisjoint(words)
 
@@ -66,7 +66,7 @@ class View:
     @once
     def tokens(self) -> str:
         """Those words in lower case, each with what stands before it: keys are nowhere else."""
-        return "\n".join(self.lower[start:end] for start, end in self.token_windows)
+        return "\n".join([self.lower[start:end] for start, end in self.token_windows]) if self.token_spans else ""
 
     @once
     def near_windows(self) -> tuple[tuple[int, int], ...]:
@@ -80,11 +80,16 @@ class View:
 
         Empty: there is no such number.
         """
-        return "".join(self.flat[start:end] + "\n" for start, end in self.near_windows)
+        return "".join([self.flat[start:end] + "\n" for start, end in self.near_windows]) if self._spans else ""
+
+    @once
+    def labels(self) -> frozenset[str]:
+        """Which of the detectors' labels are in `near`."""
+        return LABELS.present(self.near) if self.near else frozenset()
 
     @once
     def _spans(self) -> tuple[tuple[int, int], ...]:
-        return tuple(match.span() for match in _LONG_NUMBER.finditer(self.text)) if self.has_digit else ()
+        return tuple([match.span() for match in _LONG_NUMBER.finditer(self.text)]) if self.has_digit else ()
 
     @once
     def numbers(self) -> tuple[re.Match[str], ...]:
