@@ -4,8 +4,9 @@
 
 Each request goes through a real router with retries, a window budget in SQLite and all logs on, to clouds that look
 through all they are given and then fail in one of the ways of `FAULTS`. The shapes of `SHAPES` bring in hedging, open
-circuit breakers with their probes, second opinions, judges, and audits of answers from here. Requests run side by side, as in a server: a leak from
-one into another would be seen too. `--every N` takes each N-th combination.
+circuit breakers with their probes, second opinions, samples, judges, answers from here that a cloud checks, and audits
+of answers from here. Requests run side by side, as in a server: a leak from one into another would be seen too. Behind
+each router `hybridinfer health --probe` reads its ledger and asks its clouds. `--every N` takes each N-th combination.
 
 A trace is a canary in any of the forms of `leak.traces`. Exit code 1 when there is one where it must not be, or when a
 control fails: canaries must be seen where they may be, at the target on this machine and in the answers.
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from benchmarks.leak import CANARIES, requests, traces
+from benchmarks.leak_probe import probe
 from hybridinfer import AsyncRouter, Router
 from hybridinfer.budget.ledger import open_ledger
 from hybridinfer.errors import HybridinferError
@@ -44,11 +46,19 @@ SHAPES: dict[str, list[Any]] = {
     "hedged": ["first", "second", "here", "sorry"],
     "probed": ["first", "second", "here", "sorry"],
     "checked": [{"target": "first", "accept": {"agree_with": "second"}}, "here", "sorry"],
+    "sampled": [{"target": "first", "accept": {"samples": 2}}, "second", "here", "sorry"],
+    "cascade": [
+        {"target": "answers", "accept": {"agree_with": "first", "judge": "model", "by": "third", "deliver": "at_once"}},
+        "second",
+        "here",
+        "sorry",
+    ],
     "audited": ["answers", "first", "here", "sorry"],
     "judged": [{"agree": ["first", "second"], "judge": "model", "by": "third", "else": "here"}, "sorry"],
 }
 """What `use` may say. `hedged` also retries; `probed` has a circuit breaker that opens at once and probes at once;
-`audited` answers here, keeps features and asks a cloud behind every answer that it may."""
+`cascade` shows an answer from here at once, has a cloud check it, and goes on to another; `audited` answers here, keeps
+features and asks a cloud behind every answer that it may."""
 
 ROUTERS = tuple(product(("never", "masked"), ("async", "sync"), SHAPES))
 """(boundary, face, shape)."""
@@ -102,6 +112,8 @@ class Found:
     """Calls that a cloud saw."""
     seen_here: int = 0
     """Calls in which a canary reached the target on this machine: the control that traces are found at all."""
+    probed: int = 0
+    """Requests of `health --probe`."""
     restored: int = 0
     """Answers of clouds in which a masked canary came back: the control that masking restores."""
     lines: int = 0
@@ -116,6 +128,7 @@ class Found:
         self.sent += other.sent
         self.seen_here += other.seen_here
         self.restored += other.restored
+        self.probed += other.probed
         self.lines += other.lines
         self.ends += other.ends
         self.leaks += other.leaks
@@ -224,7 +237,9 @@ def policy(boundary: str, shape: str) -> dict[str, Any]:
         "answers": {"kind": "own", "zone": "device"},
         "sorry": {"kind": "canned", "text": "Later."},
     }
-    unused = {"judged": {"answers"}, "audited": {"second", "third"}}.get(shape, {"third", "answers"})
+    unused = {"judged": {"answers"}, "audited": {"second", "third"}, "cascade": set[str]()}.get(
+        shape, {"third", "answers"}
+    )
     learning = {"learning": {"store": "features", "audit_share": "100%"}} if shape == "audited" else {}
     return {
         "version": 1,
@@ -293,6 +308,12 @@ def _run_router(job: tuple[tuple[str, str, str], int, int]) -> Found:
                 _all_sync(Router(loaded, **setup), asks, watch, found)
             else:
                 asyncio.run(_all_async(AsyncRouter(loaded, **setup), asks, watch, found))
+            _CASE.set(None)
+            seen, printed = probe([target.info.name for target in targets if target.info.zone == "cloud"], book)
+            found.probed += len(seen)
+            for request in seen:
+                found.look(request, "in a probe")
+            watch.look(printed, "in what `health --probe` printed")
             for file in book.parent.iterdir():
                 found.look(file.read_bytes().decode("latin-1"), f"in a file: {file.name}")
     finally:
@@ -358,6 +379,8 @@ def controls(found: Found) -> Iterator[str]:
         yield "too few canaries were seen on this machine, where they may be"
     if not found.sent or not found.restored:
         yield "no masked request left, or no answer was restored"
+    if not found.probed:
+        yield "no probe left"
     if missing := {str(fault) for fault in FAULTS} - set(found.ends):
         yield f"faults that no cloud ran into: {', '.join(sorted(missing))}"
 
@@ -371,7 +394,7 @@ def main() -> int:
     found = run(options.every, options.processes)
     print(
         f"{len(PATHS)} paths x {len(FAULTS)} faults, {found.requests} requests: {found.sent} calls left masked, "
-        f"{found.lines} log lines, receipts and errors looked through, {len(found.leaks)} leaks"
+        f"{found.probed} probes of `health --probe`, {found.lines} log lines, receipts and errors looked through, {len(found.leaks)} leaks"
     )
     print(f"controls: {found.seen_here} calls on this machine saw a canary, {found.restored} answers brought one back")
     for line in (*found.leaks[:50], *(failed := list(controls(found)))):
