@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import accumulate
 
 from ..policy.model import SignalBlock
 from ..policy.shares import shares_of
@@ -80,24 +81,41 @@ class Scorer:
         """Expected failure of a small model at `text` (a linear estimate, so a little beyond 0..1), and why."""
         values = features(text)
         shares = self.contributions(values)
-        sums: list[tuple[float, str]] = []
-        start = 0
-        for group in GROUPS:
-            stop = start + len(group.features)
-            sums.append((sum(shares[start:stop]), _phrase(group, values[start:stop], self.means[start])))
-            start = stop
-        asked = dict(zip(ASKS, values[-len(ASKS) :], strict=True))
-        sums += [(points, f"asks to {word}") for word, points in UNSEEN.items() if asked[word]]
+        sums: list[tuple[float, Group | str]] = [(sum(shares[part]), group) for group, part in _PARTS]
+        sums += [(points, f"asks to {word}") for word, points in UNSEEN.items() if values[_ASKED[word]]]
         sums.sort(key=lambda item: -abs(item[0]))
-        reasons = tuple(f"{why} ({share:+.2f})" for share, why in sums[:_REASONS] if abs(share) >= _WORTH_SAYING)
-        return self.intercept + sum(share for share, _ in sums), reasons
+        reasons = tuple(
+            f"{self._phrase(what, values)} ({share:+.2f})"
+            for share, what in sums[:_REASONS]
+            if abs(share) >= _WORTH_SAYING
+        )
+        return self.intercept + sum([share for share, _ in sums]), reasons
 
     def contributions(self, values: Sequence[float | None]) -> list[float]:
         """What each feature adds to the intercept. None counts as average; nothing counts beyond 3 scales."""
-        return [
-            0.0 if value is None else weight * max(-_CLIP, min(_CLIP, (value - mean) / scale))
-            for value, mean, scale, weight in zip(values, self.means, self.scales, self.weights, strict=True)
-        ]
+        shares: list[float] = []
+        for value, mean, scale, weight in zip(values, self.means, self.scales, self.weights, strict=True):
+            if value is None:
+                shares.append(0.0)
+                continue
+            scales = (value - mean) / scale
+            if scales > _CLIP:  # not min() and max(): this runs sixty times for every request
+                scales = _CLIP
+            elif scales < -_CLIP:
+                scales = -_CLIP
+            shares.append(weight * scales)
+        return shares
+
+    def _phrase(self, what: Group | str, values: Sequence[float | None]) -> str:
+        """In plain words: the words asked, or more or less of a group's leading feature than the average."""
+        if isinstance(what, str):
+            return what
+        if what is GROUPS[-1]:
+            asked = [word for word, position in _ASKED.items() if values[position]]
+            return f"{what.more} {', '.join(asked)}" if asked else what.less
+        lead = NAMES.index(what.features[0])
+        value, mean = values[lead], self.means[lead]
+        return what.more if (mean if value is None else value) > mean else what.less
 
     def scale(self, points: float) -> float:
         """Points of expected failure to a score between 0 and 1; monotone."""
@@ -149,14 +167,10 @@ FOLLOW_UP, FOLLOW_UP_CHARS = 0.8, 200
 _REASONS = 3
 _WORTH_SAYING = 0.01
 _CLIP = 3.0
-
-
-def _phrase(group: Group, values: Sequence[float | None], mean: float) -> str:
-    """The group in plain words: the words asked, or more or less of its leading feature than the average."""
-    if group is GROUPS[-1]:
-        asked = [word for word, value in zip(ASKS, values, strict=True) if value]
-        return f"{group.more} {', '.join(asked)}" if asked else group.less
-    return group.more if (mean if values[0] is None else values[0]) > mean else group.less
+_ENDS = tuple(accumulate(len(group.features) for group in GROUPS))
+_PARTS = tuple((group, slice(end - len(group.features), end)) for group, end in zip(GROUPS, _ENDS, strict=True))
+"""Where each group's features stand."""
+_ASKED = {word: NAMES.index(f"asks_{word}") for word in ASKS}
 
 
 def _inherit(points: float, turn: str, earlier: float) -> tuple[float, tuple[str, ...]]:
@@ -170,19 +184,22 @@ def _context(request: Request, last_turn: int) -> tuple[float, tuple[str, ...]]:
     everything = (*parts, *nested)
     chars = sum(len(part.text) for part in everything if isinstance(part, Text))
     chars += sum(len(part.arguments) for part in parts if isinstance(part, ToolCall)) - last_turn
-    around = CONTEXT * math.log2(1 + chars / CONTEXT_CHARS)
     format_ = request.response_format
-    added = {
-        f"{len(request.tools)} tools to choose from": _tools(len(request.tools)),
-        "an answer that must keep a schema": SCHEMA if format_ and format_.type == "json_schema" else 0.0,
-        "pictures or files to read": PICTURE if any(isinstance(part, (Image, File)) for part in everything) else 0.0,
-        f"{chars:,} characters of context": around,
-    }
-    return sum(added.values()), tuple(f"{why} ({share:+.2f})" for why, share in added.items() if share >= _WORTH_SAYING)
+    added: list[tuple[float, str]] = []
+    if request.tools:
+        added.append((_tools(len(request.tools)), f"{len(request.tools)} tools to choose from"))
+    if format_ is not None and format_.type == "json_schema":
+        added.append((SCHEMA, "an answer that must keep a schema"))
+    if any(isinstance(part, (Image, File)) for part in everything):
+        added.append((PICTURE, "pictures or files to read"))
+    if chars:
+        added.append((CONTEXT * math.log2(1 + chars / CONTEXT_CHARS), f"{chars:,} characters of context"))
+    reasons = tuple(f"{why} ({share:+.2f})" for share, why in added if share >= _WORTH_SAYING)
+    return sum(share for share, _ in added), reasons
 
 
 def _tools(number: int) -> float:
-    return TOOLS + TOOLS_DOUBLED * math.log2(number) if number else 0.0
+    return TOOLS + TOOLS_DOUBLED * math.log2(number)
 
 
 def _sampled(text: str) -> tuple[str, ...]:

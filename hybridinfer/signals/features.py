@@ -100,9 +100,9 @@ def features(text: str) -> list[float | None]:
         count / sentences,
         None if foreign else 1 - sum(map(COMMON.__contains__, lower)) / per_word if words else 0.0,
         None if foreign else len(set(lower)) / per_word,
-        None if foreign else sum(len(word) > _LONG for word in words) / per_word,
+        None if foreign else sum([len(word) > _LONG for word in words]) / per_word,
         None if foreign else sum(map(len, words)) / per_word,
-        None if foreign else sum(word[0].isupper() for word in words) / per_word,
+        None if foreign else sum([word[0].isupper() for word in words]) / per_word,
         math.log1p(len(numbers)),
         len(numbers) / per_word,
         float(max((len(number) - number.count(".") - number.count(",") for number in numbers), default=0)),
@@ -122,7 +122,7 @@ def features(text: str) -> list[float | None]:
         None if foreign else math.log1p(cues),
         None if foreign else cues / per_word,
         None if foreign else float(not NEGATIONS.isdisjoint(lower)),
-        *(float(ask in asked) for ask in ASKS),
+        *map(float, map(asked.__contains__, ASKS)),
     ]  # fmt: skip
 
 
