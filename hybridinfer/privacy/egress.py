@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -74,18 +73,24 @@ class Guarded:
         """
         verdict = self._verdict(request, clearance)
         if verdict == "open":
-            async with _closing(self._target.stream(request, stream=stream)) as events:
+            events = self._target.stream(request, stream=stream)
+            try:
                 async for event in events:
                     yield event
+            finally:
+                await _close(events)
             return
         import anyio.to_thread  # only a masked request needs it
 
         masked, vault = await anyio.to_thread.run_sync(self._mask, request, abandon_on_cancel=True)
         answer = _Answer(vault, as_json=request.response_format is not None and request.response_format.is_json)
-        async with _closing(self._target.stream(masked, stream=stream)) as events:
+        events = self._target.stream(masked, stream=stream)
+        try:
             async for event in events:
                 for restored in answer.restore(event):
                     yield restored
+        finally:
+            await _close(events)
         if vault.strays:
             _log.warning(
                 "%s returned %d unknown placeholders; they were left as they are", self.info.name, vault.strays
@@ -157,13 +162,9 @@ class _Answer:
             yield event
 
 
-@asynccontextmanager
-async def _closing(events: AsyncIterator[TargetEvent]) -> AsyncIterator[AsyncIterator[TargetEvent]]:
-    try:
-        yield events
-    finally:
-        if (close := getattr(events, "aclose", None)) is not None:
-            await close()
+async def _close(events: AsyncIterator[TargetEvent]) -> None:
+    if (close := getattr(events, "aclose", None)) is not None:
+        await close()
 
 
 def _forbidden(because: str) -> TargetFailed:
