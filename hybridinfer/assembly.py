@@ -102,6 +102,9 @@ class Assembler:
             targets={name: Guarded(target, policy) for name, target in built.items()},
             signals=signals.build(policy, self.signals),
             asks_standing=bool(self.signals) or signals.may_depend_on_money(policy),
+            prompt=frozenset(
+                name for name in built if name not in self.targets and policy.targets[name].kind in targets.BUILT_IN
+            ),
             quick_signals=not self.signals and signals.all_quick(policy),
             ledger=ledger,
             books_behind=books_behind(ledger),
@@ -156,7 +159,7 @@ def _taking_over(equipment: Equipment, last: Equipment, kept: frozenset[str]) ->
             old.breakers[name].adjust(runtime.policy.resilience.circuit_breaker)
             breakers[name] = old.breakers[name]
     runtime = replace(runtime, breakers=breakers, latencies=latencies, retry_budget=old.retry_budget)
-    return replace(equipment, runtime=runtime, bookings=last.bookings)
+    return replace(equipment, runtime=runtime, bookings=last.bookings, behind=last.behind)
 
 
 def discover(environ: Mapping[str, str]) -> Path:

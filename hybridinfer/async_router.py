@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from weakref import ref
 
+from .apart import drain
 from .auditor import Auditor
 from .commands import Result
 from .driver import Drive, Equipment
@@ -228,6 +229,7 @@ class AsyncRouter:
         await self._under_way.drain()
         await self._in_force.aclose()
         equipment = self._equipment
+        await drain(equipment.behind)
         closing = [target.aclose() for target in equipment.targets.values()]
         ends = list(await asyncio.gather(*closing, return_exceptions=True))
         if equipment.bookings:

@@ -212,6 +212,8 @@ class Outcome:
     error: BaseException | None = None
     sent: bool = True
     """False where it is certain that the target never saw the request."""
+    late: float = 0.0
+    """Seconds by which our own event loop was late when it declared a silence: the target may be innocent."""
     opened: Any = None
     """The driver's own handle on a stream that has begun."""
 

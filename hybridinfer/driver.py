@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
+from .apart import Apart, Behind
 from .budget.ledger import OverBudget
 from .commands import (
     Abandoned,
@@ -81,8 +82,12 @@ class Equipment:
     """The ledger's `settle` and `release` never wait (see `budget.book.books_behind`)."""
     log: RequestLog | None = None
     """The one of the hooks that records requests for `hybridinfer usage`; whoever closes the equipment closes it."""
+    prompt: frozenset[str] = frozenset()
+    """The targets whose calls end as soon as they are broken off: this package's own. Others are kept apart."""
     bookings: set[asyncio.Future[None]] = field(default_factory=set[asyncio.Future[None]])
     """Entries in the ledger that no request waits for any more."""
+    behind: Behind = field(default_factory=set[asyncio.Task[None]])
+    """Calls of other targets; who waits for the last of them waits for what requests have left behind."""
 
 
 class Drive:
@@ -320,6 +325,8 @@ class Drive:
         request = replace(call.request, terms=self._terms(call))
         clearance = Clearance(request=request, levels=call.levels, tags=request.tags)
         events = self._with.targets[call.target].stream(request, stream=not call.hold, clearance=clearance)
+        if call.target not in self._with.prompt:
+            events = Apart(events, self._with.behind, target=call.target)
         judged = self._with.runtime.infos[call.target].kind != "canned"
         opened = self._calls[call.target] = Opened(call, events, judged=judged)
         return await (opened.whole() if call.hold else opened.first())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .commands import Abandoned, Call, Command, Denied, Limits, Outcome, Release, Reserve, Settle
 from .receipt import ANSWERED, Attempt, Code
+from .resilience.breaker import FAIR
 from .types import Usage
 
 if TYPE_CHECKING:
@@ -44,9 +45,6 @@ ACTED = MAYBE_PROCESSED | {Code.UNAVAILABLE}
 
 UNHEARD = frozenset({Code.TIMEOUT, Code.STALLED, Code.INTERRUPTED, Code.CANCELLED})
 """Where nothing came back nobody knows how far the target went: settled with the worst case."""
-
-FAIR = 0.1
-"""An attempt that ran out of less than this share of its usual time says nothing about the target's health."""
 
 BOOKING = 1.0
 """Seconds that an answer waits for its booking, at most; see `Settle`."""
@@ -206,7 +204,7 @@ class Legs:
             return
         usual = min(runtime.policy.targets[target].timeout, runtime.policy.resilience.deadline)
         hurried = outcome.code is Code.TIMEOUT and leg.call.limits.total < usual * FAIR
-        code = Code.OVER_DEADLINE if hurried else outcome.code
+        code = Code.OVER_DEADLINE if hurried or outcome.late else outcome.code
         breaker.leave(leg.ticket, code, retry_after=outcome.retry_after, first=first)
 
     def note(self, target: str, number: int, outcome: Outcome) -> Outcome:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .answer import Assembly, code_of
 from .commands import Outcome
 from .continuing import TORN, Seam
+from .patience import Patience
 from .receipt import ANSWERED, Code
 from .targets.base import TargetEvent, TargetFailed
 from .types import TextDelta, ToolCallDelta
@@ -38,7 +39,7 @@ class Opened:
         self._events = events
         self._started = time.perf_counter()
         self._until = self._started + call.limits.deadline
-        self._left = call.limits.total  # seconds; the caller's own pauses are not the target's
+        self._left = call.limits.total  # seconds; what the caller or our own loop holds up is not the target's
         self._assembly = Assembly()
         self._first_at: float | None = None
         self._seam = None if call.join is None else Seam(call.join)
@@ -48,35 +49,34 @@ class Opened:
 
     async def whole(self) -> Outcome:
         """Read to the end."""
-        timer = asyncio.timeout(self._call.limits.total)
+        timer = Patience(self._call.limits.total, left=self._call.limits.deadline)
         try:
-            async with timer:
+            with timer:
                 async for event in self._events:
                     if self._take(event) is None:
-                        _hurry(timer)
+                        timer.again(min(ENDING, self._call.limits.total))
         except BaseException as error:  # noqa: BLE001 - every way a target can end becomes a code; the rest is re-raised
-            return await self._failed(error, Code.TIMEOUT if timer.expired() else None)
+            return await self._failed(error, Code.TIMEOUT, timer)
         return self._ended()
 
     async def first(self) -> Outcome:
         """Read up to the first piece. A short answer may end right there."""
         silence, clock = self._call.limits.first_token, asyncio.get_running_loop().time
         last = clock() + self._left
-        timer = asyncio.timeout_at(min(clock() + silence, last))
+        slow = Code.STALLED if silence < self._left else Code.TIMEOUT
+        timer = Patience(min(silence, self._left), left=self._call.limits.deadline)
         try:
-            async with timer:
+            with timer:
                 async for event in self._events:
-                    seen = self._take(event)
-                    if seen is None:
-                        _hurry(timer)
-                    elif seen:
-                        self._left = last - clock()
+                    seen, left = self._take(event), last - clock() + timer.late
+                    if seen:
+                        self._left = left
                         return self.so_far(Code.OK, opened=self)
-                    else:  # it thinks, which is no silence
-                        timer.reschedule(min(clock() + silence, last))
+                    # Else it thinks, which is no silence, or its answer is whole.
+                    timer.again(min(ENDING if seen is None else silence, left))
+                    slow = Code.STALLED if silence < left else Code.TIMEOUT
         except BaseException as error:  # noqa: BLE001 - as above
-            slow = Code.STALLED if (timer.when() or last) < last else Code.TIMEOUT
-            return await self._failed(error, slow if timer.expired() else None)
+            return await self._failed(error, slow, timer)
         return self._ended()
 
     async def next(self) -> TextDelta | ToolCallDelta | None:
@@ -94,9 +94,9 @@ class Opened:
         began = time.perf_counter()
         left = max(min(self._left, self._until - began), 0.0)
         stall = self._call.limits.stall if self._assembly.finish is None else ENDING
-        timer = asyncio.timeout(min(stall, left))
+        timer = Patience(min(stall, left), left=self._until - began)
         try:
-            async with timer:
+            with timer:
                 self._take(await anext(self._events))
         except StopAsyncIteration:
             self._over = True
@@ -104,10 +104,10 @@ class Opened:
             self._sew()
         except BaseException as error:  # noqa: BLE001 - as above
             slow = Code.STALLED if stall < left else Code.TIMEOUT
-            self.outcome = await self._failed(error, slow if timer.expired() else None)
+            self.outcome = await self._failed(error, slow, timer)
             self._sew()
         else:
-            self._left -= time.perf_counter() - began
+            self._left -= time.perf_counter() - began - timer.late
 
     def _sew(self) -> None:
         """At the end: what was held back is shown; an answer that is shorter than what was delivered is another one."""
@@ -161,18 +161,20 @@ class Opened:
         join = self._call.join
         return self.so_far(*code_of(self._assembly, self._call.request, begun=join is not None and not join.anew))
 
-    async def _failed(self, error: BaseException, slow: Code | None) -> Outcome:
-        """Turn how a target ended into an outcome; what is not the target's passes through. `slow`: time was up."""
+    async def _failed(self, error: BaseException, slow: Code, timer: Patience) -> Outcome:
+        """Turn how a target ended into an outcome; what is not the target's passes through. `slow`: if time was up."""
         if not isinstance(error, Exception):
             raise error
         await self.close()
         if self._assembly.finish is not None:
             logger.warning("target %s: %s after the end of its answer", self._call.target, type(error).__name__)
             return self._ended()
-        if slow is not None:
+        if timer.expired:
             what = "the first piece" if self._first_at is None else "the next piece"
             because = f"no sign of {what} in time" if slow is Code.STALLED else "not done in time"
-            return replace(self.so_far(slow, because), error=error)
+            if timer.late:
+                because += f"; this program held its own event loop up for {timer.late:.1f} s"
+            return replace(self.so_far(slow, because), error=error, late=timer.late)
         code = error.code if isinstance(error, TargetFailed) else None
         if isinstance(error, TargetFailed) and code not in ANSWERED:
             outcome = self.so_far(error.code, error.because)
@@ -189,9 +191,3 @@ class Opened:
         # A target that breaks its contract is a target that is broken; the type is enough, the text may hold content.
         logger.error("target %s raised %s", self._call.target, type(error).__name__)
         return replace(self.so_far(Code.UNAVAILABLE, f"raised {type(error).__name__}"), error=error, retry=False)
-
-
-def _hurry(timer: asyncio.Timeout) -> None:
-    """The answer is whole."""
-    soon = asyncio.get_running_loop().time() + ENDING
-    timer.reschedule(min(soon, timer.when() or soon))

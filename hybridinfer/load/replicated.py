@@ -16,8 +16,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from ..patience import OURS
 from ..receipt import Code
-from ..resilience.breaker import FAILURES, Breaker
+from ..resilience.breaker import FAILURES, FAIR, Breaker
 from ..targets.base import Progress, Target, TargetEvent, TargetFailed
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
     from ..policy.model import CircuitBreakerBlock, TargetBlock
     from ..types import Request
-
-FAIR = 0.1
-"""A call that was given less than this share of its usual time says nothing about a replica's silence."""
 
 NEARLY = 0.9
 """A limit's clock starts a little before this one."""
@@ -89,8 +87,9 @@ class ReplicatedTarget:
                     yield event
                     heard = self._clock()  # pauses of whoever reads are not the replica's
             code = Code.OK
-        except asyncio.CancelledError:  # while the replica was waited for; who leaves between two pieces closes instead
-            code = self._silence(request, quiet=self._clock() - heard, begun=first is not None)
+        except asyncio.CancelledError as gone:  # while the replica was waited for; who leaves between two pieces closes
+            if OURS not in gone.args:
+                code = self._silence(request, quiet=self._clock() - heard, begun=first is not None)
             raise
         except TargetFailed as failed:
             code, retry_after = failed.code, failed.retry_after

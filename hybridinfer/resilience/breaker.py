@@ -25,6 +25,9 @@ FAILURES: frozenset[Code] = frozenset(
 )
 """Codes that speak against the target. A caller's mistake or our own full pool says nothing about it."""
 
+FAIR = 0.1
+"""An attempt that ran out of less than this share of its usual time says nothing about the target's health."""
+
 RAMP = 8
 """Calls at a time that a half-open circuit lets through at most, doubling from 1; the next success closes it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -88,8 +89,9 @@ class Way:
     def __init__(self, *, synchronous, stream):
         self.synchronous, self.stream = synchronous, stream
 
-    def ask(self, targets, prompt="hello", *, rules=POLICY, **options):
-        hook, seen = Hook(), Seen()
+    def ask(self, targets, prompt="hello", *, rules=POLICY, hook=None, behind=0, **options):
+        """`behind`: calls that go on after the answer."""
+        hook, seen, self.behind = hook or Hook(), Seen(), behind
         given = {"policy": rules, "targets": {target.info.name: target for target in targets}, "hooks": [hook]}
         try:
             if self.synchronous:
@@ -125,7 +127,7 @@ class Way:
                     async for event in stream:
                         seen.events.append(event)
                     seen.response = stream.response
-            assert asyncio.all_tasks() == {asyncio.current_task()}
+            assert len(asyncio.all_tasks()) == 1 + self.behind
 
 
 WAYS = {
@@ -343,6 +345,33 @@ def test_a_stall_midway_is_not_a_success(way):
         assert seen.receipt.code is Code.STALLED
     else:
         assert seen.receipt.attempts[0].code is Code.TIMEOUT
+
+
+def test_nobody_waits_for_a_target_that_is_broken_off(way):
+    """Its cleanup may take as long as it likes: the next rung's answer comes first, and closing waits for the rest."""
+    order = []
+
+    class Tidy(FakeTarget):
+        async def stream(self, request, *, stream):
+            try:
+                async for event in super().stream(request, stream=stream):
+                    yield event
+            finally:
+                for _ in range(1000):
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.sleep(0.02)
+                    if order:
+                        break
+                order.append("tidied")
+
+    rules = policy(last_rung="1s") | {
+        "targets": POLICY["targets"] | {"cloud": _quick(first_token="20ms", timeout="30ms")}
+    }
+    hook = Hook()
+    hook.receipts = order
+    seen = way.ask([Tidy("cloud", script=(Hang(),)), local()], rules=rules, hook=hook, behind=1)
+    assert seen.response.target == "local"
+    assert order == [seen.receipt, "tidied"]
 
 
 def _quick(**times):

@@ -360,10 +360,10 @@ class TestLeaving:
         assert [receipt.attempts[0].code for receipt in scene.hook.receipts] == [Code.OK]
         assert len(scene.books.settled) == 1
 
-    async def test_a_target_that_will_not_close_delays_only_so_long(self, monkeypatch):
-        """The money is booked all the same."""
-        monkeypatch.setattr("hybridinfer.opened.CLOSING", 0.01)
-        scene = Scene(cloud=(Hang(),))
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_a_target_that_will_not_close_delays_nobody(self, stream):
+        """Whoever leaves has left before its cleanup ends; the money is booked, and closing the router waits for it."""
+        go_on, tidied = asyncio.Event(), []
 
         class Stubborn(FakeTarget):
             async def stream(self, request, *, stream):
@@ -371,14 +371,25 @@ class TestLeaving:
                     async for event in super().stream(request, stream=stream):
                         yield event
                 finally:
-                    await asyncio.sleep(0.05)
+                    await go_on.wait()
+                    tidied.append(True)
 
         scene = Scene()
-        scene.targets["cloud"] = target = Stubborn("cloud", script=(Hang(),))
+        scene.targets["cloud"] = target = Stubborn("cloud", script=(Hang(after=("half",)),))
         scene.router = AsyncRouter(POLICY, targets=scene.targets, ledger=scene.books, hooks=[scene.hook])
-        receipt = await scene.leave(target.called)
-        assert receipt.code is Code.CANCELLED
+        task = asyncio.create_task(scene._read() if stream else scene.router.complete("hello"))
+        await target.called.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert scene.books.open == {}
         assert len(scene.books.settled) == 1
+        assert scene.hook.receipts[0].code is Code.CANCELLED
+        assert not tidied
+        go_on.set()
+        await scene.router.aclose()
+        assert tidied
+        scene.check_clean()
 
 
 class TestHedging:
