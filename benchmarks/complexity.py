@@ -6,7 +6,8 @@ Leave one family out: the weights are trained on all families but one and judged
 views: against the recorded strong models, and against an ideal one that always succeeds. They differ where
 the strong models fail too (olympiad mathematics, large logic grids): a prompt may be hard and still not
 worth the money. Random routing has APGR 0.5 and skill 0. litellm's heuristic runs in a process of its own
-with the interpreter given (its virtual environment needs `pip install litellm`).
+with the interpreter given (its virtual environment needs `pip install litellm`). `--embedding` adds the score with
+`model: embedding`, on every third prompt (`hybridinfer models pull minilm-l6-v2` first).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +51,29 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--data", type=Path, default=routing_data.DEFAULT, help="folder with dev_prompts.parquet")
     parser.add_argument("--litellm-python", type=Path, help="an interpreter that can import litellm")
     parser.add_argument("--draws", type=int, default=200, help="bootstrap samples")
+    parser.add_argument("--embedding", action="store_true", help="also the score with an embedding")
     options = parser.parse_args(arguments)
     data = routing_data.load(options.data)
-    scores, times = _shipped_and_litellm(data.prompts, options.litellm_python)
+    if options.embedding:
+        data = data.every(train_complexity.EVERY)
+    with ExitStack() as stack:
+        scorers: dict[str, Scorer] = {"hybridinfer": partial(_shipped, None)}
+        if options.embedding:
+            scorers["embedding"] = partial(_shipped, "embedding")
+        if options.litellm_python is None:
+            print("litellm: skipped; give --litellm-python")
+        else:
+            scorers["litellm"] = stack.enter_context(_litellm(options.litellm_python))
+        measured, times = _interleaved(data.prompts, scorers)
+    x = train_complexity.matrix(data.prompts)
     scores = {
-        "hybridinfer": _leave_one_out(data),
+        "hybridinfer": _leave_one_out(x, data),
         "length": np.array([float(len(prompt)) for prompt in data.prompts]),
-        **scores,
     }
+    if options.embedding:
+        scores["embedding"] = _leave_one_out(np.hstack([x, train_complexity.meanings(data.prompts)]), data)
+    if "litellm" in measured:
+        scores["litellm"] = measured["litellm"]
     for title, strong in (
         ("Against the recorded strong models", data.strong),
         ("Against a strong model that always succeeds", np.ones_like(data.strong)),
@@ -67,8 +84,8 @@ def main(arguments: list[str]) -> None:
         print(f"  {name:12} {1000 * seconds / len(data.prompts):.3f} ms")
 
 
-def _leave_one_out(data: routing_data.Outcomes) -> np.ndarray:
-    x, failed = train_complexity.matrix(data.prompts), 1.0 - data.weak
+def _leave_one_out(x: np.ndarray, data: routing_data.Outcomes) -> np.ndarray:
+    failed = 1.0 - data.weak
     scores = np.zeros(len(failed))
     for family in sorted(set(data.family.tolist())):
         held = data.family == family
@@ -99,29 +116,22 @@ def _report(title: str, data: routing_data.Outcomes, strong: np.ndarray, scores:
         print(f"  macro skill of {name:12} {np.mean(skills):+.3f}, above random on {above} of {len(skills)} families")
 
 
-def _shipped_and_litellm(prompts: list[str], python: Path | None) -> tuple[Scores, dict[str, float]]:
-    """The scores of litellm, where it can be had, and the CPU seconds of both; they take turns chunk by chunk."""
-    times = {"hybridinfer": 0.0}
-    if python is None:
-        print("litellm: skipped; give --litellm-python")
-        rivals: list[float] = []
-        for start in range(0, len(prompts), CHUNK):
-            times["hybridinfer"] += _shipped(prompts[start : start + CHUNK])[1]
-        return {}, times
-    with _litellm(python) as rival:
-        rival(["warm up"])
-        rivals, times["litellm"] = [], 0.0
-        for start in range(0, len(prompts), CHUNK):
-            chunk = prompts[start : start + CHUNK]
-            times["hybridinfer"] += _shipped(chunk)[1]
-            scores, seconds = rival(chunk)
-            rivals += scores
-            times["litellm"] += seconds
-    return {"litellm": np.array(rivals)}, times
+def _interleaved(prompts: list[str], scorers: Mapping[str, Scorer]) -> tuple[Scores, dict[str, float]]:
+    """Each one's scores, and its seconds of CPU; they take turns chunk by chunk."""
+    found = {name: list[float]() for name in scorers}
+    times = dict.fromkeys(scorers, 0.0)
+    for scorer in scorers.values():
+        scorer(["warm up"])
+    for start in range(0, len(prompts), CHUNK):
+        for name, scorer in scorers.items():
+            scores, seconds = scorer(prompts[start : start + CHUNK])
+            found[name] += scores
+            times[name] += seconds
+    return {name: np.array(scores) for name, scores in found.items()}, times
 
 
-def _shipped(prompts: list[str]) -> tuple[list[float], float]:
-    scorer, start = load_scorer(), time.process_time()
+def _shipped(model: str | None, prompts: list[str]) -> tuple[list[float], float]:
+    scorer, start = load_scorer(model), time.process_time()
     scores = [scorer.scale(scorer.judge(prompt)[0]) for prompt in prompts]
     return scores, time.process_time() - start
 

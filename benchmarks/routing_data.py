@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,18 @@ class Outcomes:
     strong: np.ndarray
     sha256: str
     """Of the file they came from."""
+
+    def every(self, step: int) -> Outcomes:
+        """The first prompt, and each that stands `step` places after the last."""
+        rows = slice(None, None, step)
+        return replace(
+            self,
+            prompts=self.prompts[rows],
+            family=self.family[rows],
+            source=self.source[rows],
+            weak=self.weak[rows],
+            strong=self.strong[rows],
+        )
 
 
 def load(folder: Path) -> Outcomes:

@@ -13,8 +13,10 @@ from .budget.ledger import MemoryLedger, books_behind, open_ledger, open_log
 from .budget.prices import PriceBook
 from .commands import Runtime
 from .driver import Equipment
+from .edge.embedder import check_here
 from .errors import ConfigurationError
 from .learning.memory import Memory
+from .likeness import judge
 from .load.limited import LimitedTarget
 from .load.replicated import ReplicatedTarget
 from .observe.hooks import watched
@@ -75,6 +77,9 @@ class Assembler:
         kept = _unchanged(policy, before) if before is not None else frozenset[str]()
         old = {name: before.built[name] for name in kept} if before is not None else {}
         built = build_targets(policy, self.environ, self.targets, old)
+        meanings = any(rule.compares_meanings for rule in policy.rules)
+        if meanings:
+            check_here(self.environ)
         runtime = Runtime(
             policy=policy,
             digest=digest(policy),
@@ -94,6 +99,7 @@ class Assembler:
             random=self.rng,
             new_id=self.new_id,
             window_budgets=any(budget.per != "request" for budget in policy.budgets),
+            alike=judge(self.environ) if meanings else None,
         )
         ledger, log = self._ledger(policy, before), self._log(policy, before)
         hooks = watched(policy, self.hooks)

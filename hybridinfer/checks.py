@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .commands import Abandoned, Answer, Command, Outcome, Score, Together
+from .commands import Abandoned, Answer, Command, Outcome, Score, Together, Work
 from .continuing import stricter
 from .legs import Ask, Leg
 from .planning import Planner
 from .policy.decide import permit
 from .receipt import ANSWERED, Code
-from .sameness import judged, majority, same, says_yes
+from .sameness import judged, last_question, majority, same, says_yes
 
 if TYPE_CHECKING:
     from .commands import Runtime
@@ -153,9 +154,15 @@ class Checks:
     def _alike(
         self, judge: AcceptBlock | Agreement, first: Answer, second: Answer, *, until: float
     ) -> Generator[Command, Any, bool]:
-        """Whether both say the same, by the judge; a model is asked only where the words differ."""
-        if same((first, second)) or judge.by is None:
-            return same((first, second))
+        """Whether both say the same, by the judge, who is asked only where the words differ."""
+        if same((first, second)):
+            return True
+        if judge.judge == "embedding" and self._runtime.alike is not None:
+            seconds = max(until - self._runtime.clock(), 0.001)
+            does = partial(self._runtime.alike, last_question(self._request), first, second)
+            return bool((yield Work(does=does, seconds=seconds)))
+        if judge.by is None:
+            return False
         request = judged(self._request, first, second)
         # An answer may hold what no question held: what leaves for the judge is measured like any request.
         seconds = max(until - self._runtime.clock(), 0.001)

@@ -263,5 +263,7 @@ class Runtime:
     new_id: Callable[[], str]
     window_budgets: bool = field(default=False)
     """Whether the ledger has to be asked at all."""
+    alike: Callable[[str, Answer, Answer], bool] | None = None
+    """(question, answer, answer) -> whether an embedding on this machine takes them for the same; None: there is none."""
     decisions: dict[Any, Decision] = field(default_factory=dict[Any, "Decision"])
     """What the policy decided before, by levels, tags and needs; `Planner` keeps it."""

@@ -94,8 +94,7 @@ def majority(answers: Sequence[Answer]) -> tuple[Answer, int]:
 
 def judged(request: Request, first: Answer, second: Answer) -> Request:
     """What a model is asked that judges two answers to `request`: yes or no."""
-    question = next((message.text for message in reversed(request.messages) if message.role == "user"), "")
-    text = _ASKED.format(question=question, first=_whole(first), second=_whole(second))
+    text = _ASKED.format(question=last_question(request), first=_whole(first), second=_whole(second))
     return replace(
         request,
         messages=(Message(role="user", parts=(Text(text=text),)),),
@@ -107,6 +106,11 @@ def judged(request: Request, first: Answer, second: Answer) -> Request:
         stop=(),
         logprobs=False,
     )
+
+
+def last_question(request: Request) -> str:
+    """The last thing that the user said."""
+    return next((message.text for message in reversed(request.messages) if message.role == "user"), "")
 
 
 def says_yes(answer: Answer) -> bool:

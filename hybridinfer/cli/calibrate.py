@@ -143,12 +143,15 @@ def last_that(holds: Callable[[int], bool], length: int) -> int | None:
 
 
 def _promised(policy: Policy, signal: str, found: Traffic, quality: float) -> Promise:
+    from ..errors import ConfigurationError
     from ..learning.fit import labels_of
     from ..learning.journal import read
     from ..learning.memory import JOURNAL
     from ..learning.promise import promise
     from ..signals.weights import scorer_of, state_folder
 
+    if policy.signals[signal].model is not None:
+        raise ConfigurationError(f"labels hold no embeddings, so {signal} with a model cannot be promised a quality")
     rows = tuple(read(state_folder() / JOURNAL))
     return promise(scorer_of(policy.signals[signal])[0], labels_of(rows), found, quality)
 

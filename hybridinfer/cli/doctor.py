@@ -168,7 +168,7 @@ def keys(policy: Policy, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def models(policy: Policy | None, environ: Mapping[str, str]) -> Iterator[Finding]:
     """The local models that the policy names: here or not; and room on the disk for them."""
-    from ..edge.catalogue import AUTO, find
+    from ..edge.catalogue import AUTO, embedders, find
     from ..edge.fetch import offline
     from ..edge.store import Store
 
@@ -191,6 +191,11 @@ def models(policy: Policy | None, environ: Mapping[str, str]) -> Iterator[Findin
             what = f"{name if name != AUTO else f'auto: {model.id}'} is {stage}, {store.size(model) / 1e6:,.0f} MB"
             yield Finding(about="model", status="ok", what=what)
             yield from key(model, store.environ)
+    for name, model in embedders().items() if policy is not None and policy.needs_embedder else ():
+        here = store.state(model) == "ready"
+        hint = "" if here else f"hybridinfer models pull {name}; until then no router takes this policy"
+        what = f"{name} is {'ready' if here else 'not on this machine'}"
+        yield Finding(about="model", status="ok" if here else "fault", what=what, hint=hint)
     if offline(environ):
         yield Finding(about="model", status="note", what="HYBRIDINFER_OFFLINE is set: nothing will be fetched")
     yield disk(store.root, shutil.disk_usage)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from ..edge.catalogue import catalogue, find
+from ..edge.catalogue import catalogue, embedders, find
 from ..edge.signature import Signature
 from ..edge.store import Store
 from ..errors import ConfigurationError, ModelError
@@ -42,7 +42,7 @@ def list_(*, json: Json = False) -> int:
         json: Print {cache, models: [{id, title, licence, sha256, state, bytes, disk_bytes}]}.
     """
     store = Store.default()
-    rows = [_row(store, model) for model in (*catalogue().values(), *store.bundles())]
+    rows = [_row(store, model) for model in _known(store)]
     if json:
         print_json({"cache": str(store.root), "models": rows})
         return 0
@@ -64,7 +64,7 @@ def pull(model: str = DEFAULT, *, from_file: Path | None = None, json: Json = Fa
         from_file: Take the model's file from here instead of a network.
         json: Print {id, file, sha256, state, bytes, disk_bytes, seconds}.
     """
-    store, wanted, begun = Store.default(), find(model), time.monotonic()
+    store, wanted, begun = Store.default(), _named(model), time.monotonic()
     with bar(wanted.id) as report:
         file = store.pull(wanted, report=report, from_file=from_file)
     seconds = time.monotonic() - begun
@@ -89,8 +89,8 @@ def verify(*models: str, signature: Path | None = None, public_key: Path | None 
         json: Print {models: [{id, ok, because}]}.
     """
     store, vouched = Store.default(), _signature(models, signature, public_key)
-    here = (model for model in (*catalogue().values(), *store.bundles()) if store.state(model) != "absent")
-    chosen = [find(name) for name in models] or list(here)
+    here = (model for model in _known(store) if store.state(model) != "absent")
+    chosen = [_named(name) for name in models] or list(here)
     rows = [_verdict(store, model, vouched) for model in chosen]
     if json:
         print_json({"models": rows})
@@ -110,13 +110,21 @@ def remove(model: str, *, json: Json = False) -> int:
         model: A name from `models list`, or a path.
         json: Print {id, freed_bytes}.
     """
-    wanted = find(model)
+    wanted = _named(model)
     freed = Store.default().remove(wanted)
     if json:
         print_json({"id": wanted.id, "freed_bytes": freed})
     else:
         talk(f"freed {freed / 1e6:,.0f} MB" if freed else f"{wanted.id} is not here")
     return 0
+
+
+def _known(store: Store) -> tuple[Model, ...]:
+    return (*catalogue().values(), *embedders().values(), *store.bundles())
+
+
+def _named(model: str) -> Model:
+    return embedders().get(model) or find(model)
 
 
 def _row(store: Store, model: Model) -> dict[str, Any]:

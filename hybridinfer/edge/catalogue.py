@@ -50,9 +50,10 @@ class WheelSource:
 
 
 Source = HubSource | WheelSource
-Form = Literal["gguf", "bundle", "sealed"]
+Form = Literal["gguf", "bundle", "sealed", "embedder"]
 """A GGUF file, which is converted before it runs; a folder that `models quantize` made; one file that `models encrypt`
-made. The latter two run as they are."""
+made; a graph and its tokenizer, one after the other, that tell meanings and answer nothing. The latter three run as they
+are."""
 _FORMS: dict[str, Form] = {".bundle": "bundle", ".sealed": "sealed"}
 AUTO = "auto"
 """As a policy's `model`: the largest of the catalogue that is here and fits the free memory."""
@@ -77,10 +78,14 @@ class Model:
     """Whether it was taught to call tools, and its template offers them."""
     sources: tuple[Source, ...] = ()
     path: Path | None = None
+    graph_bytes: int = 0
+    """Of an embedder: where its graph ends and its tokenizer begins."""
 
     @property
     def form(self) -> Form:
         """By the ending of its path."""
+        if self.graph_bytes:
+            return "embedder"
         return _FORMS.get(self.path.suffix, "gguf") if self.path is not None else "gguf"
 
 
@@ -100,6 +105,8 @@ def find(spec: str, *, sha256: str | None = None) -> Model:
     if spec.endswith((".gguf", *_FORMS)):
         path = Path(spec).expanduser()
         return Model(id=spec, title=path.name, file=path.name, sha256=sha256, path=path)
+    if spec in embedders():
+        raise ModelNotFound(f"{spec} tells meanings and answers nothing; known are {', '.join(known)}")
     near = difflib.get_close_matches(spec, known, n=1)
     hint = (
         f"did you mean {near[0]}?"
@@ -111,9 +118,19 @@ def find(spec: str, *, sha256: str | None = None) -> Model:
 
 @cache
 def catalogue() -> Mapping[str, Model]:
-    """The models known by name, in the order of the file."""
+    """The models that answer, known by name, in the order of the file."""
+    return _listed("models")
+
+
+@cache
+def embedders() -> Mapping[str, Model]:
+    """The models that tell meanings, known by name."""
+    return _listed("embedders")
+
+
+def _listed(key: str) -> Mapping[str, Model]:
     text = resources.files("hybridinfer.edge").joinpath("catalogue.json").read_text("utf-8")
-    return {entry["id"]: _model(entry) for entry in json.loads(text)["models"]}
+    return {entry["id"]: _model(entry) for entry in json.loads(text)[key]}
 
 
 def _model(entry: dict[str, Any]) -> Model:

@@ -1,6 +1,6 @@
 """The models of this machine: where they lie, whether they are whole, how they come and go.
 
-Under the cache directory (HYBRIDINFER_CACHE, else the platform's user cache): `models/<sha256>.gguf`,
+Under the cache directory (HYBRIDINFER_CACHE, else the platform's user cache): `models/<sha256>.gguf` (or `.embedder`),
 `onnx/<sha256>-v<N>/` and `bundles/<name>.bundle/`. Several processes may share it.
 """
 
@@ -34,6 +34,8 @@ _LOADED = 1.9
 """Bytes in memory for each byte of a 4-bit GGUF file, whose weights are 8 bits wide once they are loaded."""
 _SPARE = 512 << 20
 """For keys and values, and the application."""
+_MADE_HERE = frozenset({"bundle", "sealed"})
+"""Forms that nobody fetches."""
 State = Literal["absent", "fetched", "ready"]
 """Not here; here but not converted yet; here and converted."""
 
@@ -58,7 +60,7 @@ class Store:
     def place(self, model: Model) -> Path:
         """Where the file of `model` lies, or would lie; the folder of a bundle. One by a bare name lies in the cache."""
         if model.path is None:
-            return self.root / "models" / f"{model.sha256}.gguf"
+            return self.root / "models" / f"{model.sha256}.{model.form}"
         if model.form == "bundle" and model.path.name == str(model.path) and not model.path.is_dir():
             return self.root / "bundles" / model.path
         return model.path
@@ -80,7 +82,7 @@ class Store:
         if _here(model, place):
             return place
         if model.path is not None:
-            what = {"gguf": "a GGUF file", "bundle": "a bundle", "sealed": "a sealed model"}[model.form]
+            what = {"bundle": "a bundle", "sealed": "a sealed model"}.get(model.form, "a GGUF file")
             raise ModelNotFound(f"there is no file {model.path.name}; give the path of {what}")
         raise ModelNotFound(f"{model.id} is not on this machine; run: hybridinfer models pull {model.id}")
 
@@ -133,7 +135,7 @@ class Store:
         `from_file`) or `ModelError` (a model that this engine does not run).
         """
         place = self.place(model)
-        if model.form != "gguf":
+        if model.form in _MADE_HERE:
             self.verify(model, report)
             return place
         if model.path is None:
@@ -141,6 +143,8 @@ class Store:
                 if not place.is_file() or not verified(place, model, report):
                     self._bring(model, place, from_file, report)
         file, conversion = self.verified(model, report)
+        if model.form == "embedder":
+            return file
         if conversion.exists:
             try:
                 conversion.check_graph()
@@ -177,7 +181,7 @@ class Store:
         if model.form == "bundle" and place.is_relative_to(self.root):
             freed = Conversion(place).bytes
             Conversion(place).remove()
-        if model.form != "gguf" or not place.is_file():
+        if model.form in _MADE_HERE or not place.is_file():
             return freed
         digest = model.sha256 or checksum.sha256(place)
         for directory in (self.root / "onnx").glob(f"{digest}-v*"):

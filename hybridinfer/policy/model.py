@@ -75,11 +75,17 @@ class SignalBlock(Block):
 
     kind: Name | None = None
     """The registered kind; None: the block's own name."""
-    levels: dict[str, Level] = Field(min_length=1)
+    levels: dict[str, Level] = Field(default_factory=dict, min_length=1)
+    """Left out: the usual ones of a built-in signal."""
+    model: Literal["embedding"] | None = None
+    """Of complexity. embedding: what a prompt is about counts, too, by a model on this machine that `hybridinfer models
+    pull minilm-l6-v2` fetches."""
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
+        if not self.levels:
+            return self
         floors = list(self.levels.values())
         check_levels(self.levels)
         if shares_of(self.levels) is not None:
@@ -223,6 +229,12 @@ class RuleBlock(Block):
         """Targets that may see a request to check another's answer, and where each is named in this block."""
         return {name: ("use", at, *way) for at, rung in enumerate(self.rungs) for name, way in rung.helpers}
 
+    @property
+    def compares_meanings(self) -> bool:
+        """Whether an embedding judges anything here."""
+        judges = [rung.judge for rung in self.rungs] + [rung.accept.judge for rung in self.rungs if rung.accept]
+        return "embedding" in judges
+
     def checks(self, ladder: Sequence[str]) -> dict[str, str]:
         """What the answers of these targets must pass, in words. Whoever should agree but is alone passes unchecked."""
         words = {name: str(block) for name, block in self.accept.items() if name in ladder}
@@ -358,7 +370,18 @@ class Policy(Block):
     resilience: ResilienceBlock = ResilienceBlock.model_construct()
     tests: tuple[TestBlock, ...] = ()
 
+    @property
+    def needs_embedder(self) -> bool:
+        """Whether a signal or a judge of it asks for meanings."""
+        scored = any(block.model is not None for block in self.signals.values())
+        return scored or any(rule.compares_meanings for rule in self.rules)
+
     @model_validator(mode="after")
     def _all_signals(self) -> Self:
-        object.__setattr__(self, "signals", {**DEFAULT_SIGNALS, **self.signals})
+        usual = {
+            name: block.model_copy(update={"levels": DEFAULT_SIGNALS[block.kind or name].levels})
+            for name, block in self.signals.items()
+            if not block.levels and (block.kind or name) in DEFAULT_SIGNALS
+        }
+        object.__setattr__(self, "signals", {**DEFAULT_SIGNALS, **self.signals, **usual})
         return self

@@ -91,6 +91,10 @@ def _kinds(policy: Policy) -> Iterator[Fault]:
             if kind not in known:
                 at: Path = ("signals", name, "kind") if signal.kind else ("signals", name)
                 yield Fault(at, f"unknown signal {kind!r}", did_you_mean(kind, known), key=signal.kind is None)
+        if not signal.levels:
+            yield Fault(("signals", name), "names no levels", "add 'levels: {low: 0.0, high: 0.6}'", key=True)
+        if kind != "complexity" and signal.model is not None:
+            yield Fault(("signals", name, "model"), "only complexity has a model to choose", "leave it out")
         if kind != "complexity" and shares_of(signal.levels) is not None:
             hint = "write where each level begins, such as {short: 0.0, long: 0.5}"
             yield Fault(("signals", name, "levels"), "only complexity's levels can be shares of the traffic", hint)

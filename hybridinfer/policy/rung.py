@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 Judge = Literal["exact", "model", "embedding"]
-"""Who says whether two answers say the same: a comparison of their text, or a target that is asked."""
+"""Who says whether two answers say the same: a comparison of their text, an embedding on this machine, or a target."""
 
 MAX_SAMPLES = 9
 
@@ -39,7 +39,8 @@ class AcceptBlock(Block):
     agree_with: Name | None = None
     """A second target, asked for its own answer, which must say the same."""
     judge: Judge = "exact"
-    """Says whether the answers are the same: `exact` compares text, numbers or JSON; `model` asks the target `by`."""
+    """Says whether the answers are the same: `exact` compares text, numbers or JSON; `embedding` meanings, too, on this
+    machine; `model` asks the target `by`."""
     by: Name | None = None
     deliver: Literal["held", "at_once"] = "held"
     """held: nothing is shown before it is accepted. at_once: it streams, and a `Reset` takes it back."""
@@ -152,14 +153,11 @@ RUNGS = _Rungs()
 
 
 def _check_judge(judge: Judge, by: str | None) -> None:
-    if judge == "embedding":
-        hint = "use 'exact', or 'model' with 'by'"
-        raise fault("judge 'embedding' is not offered: no light and kept library compares meanings", hint, at="judge")
     if judge == "model" and by is None:
         raise fault("judge 'model' needs the target that judges", "add 'by: ...'", at="judge")
-    if judge == "exact" and by is not None:
+    if judge != "model" and by is not None:
         raise fault("'by' names the target that judges", "add 'judge: model', or leave it out", at="by")
 
 
 def _judged(judge: Judge, by: str | None) -> str:
-    return f", judged by {by}" if judge == "model" else ""
+    return {"exact": "", "embedding": ", judged by an embedding", "model": f", judged by {by}"}[judge]

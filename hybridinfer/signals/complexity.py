@@ -4,14 +4,15 @@ The score comes from the *last user turn*: sixty features (`features.py`) times 
 `complexity.json`, which `python -m benchmarks.train_complexity` makes from recorded successes and failures
 of small models. A short follow-up inherits most of what the turns before it asked. What single prompts
 cannot teach (tools, a schema, a long context, pictures) adds the documented, hand-set points of `Context`.
-A logistic map spreads the sum over 0..1. docs/complexity.md has the method, the figures and the limits.
+A logistic map spreads the sum over 0..1. With `model: embedding` the 384 numbers of `edge.embedder` are features, too,
+with weights of their own file. docs/complexity.md has the method, the figures and the limits.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -28,7 +29,7 @@ from .weights import scorer_of
 
 
 class ComplexitySignal:
-    """Scores 0..1 by the expected failure of a small model. Needs no model, no network and no language guess.
+    """Scores 0..1 by the expected failure of a small model. Needs no network, no language guess, and no model unless asked.
 
     Time is bounded: of a text longer than 12,000 characters, head, middle and tail are read, and `because`
     says so. The other reasons are what weighed most, in points of expected failure, against the average of
@@ -38,11 +39,16 @@ class ComplexitySignal:
     name = "complexity"
 
     def __init__(self, block: SignalBlock) -> None:
+        """Raises `ModelNotFound`, which says what to run, where the block asks for a model that is not here."""
         self._block = block
         self._scorer: Scorer | None = None  # the shipped one is read at its first use
         self._weights = ""
-        if block.options:
+        if block.options or block.model is not None:
             self._scorer, self._weights = scorer_of(block)
+        if block.model is not None:
+            from ..edge.embedder import check_here
+
+            check_here()
 
     def score(self, request: Request, standing: Standing) -> SignalResult:
         """Measure `request`: its last user turn first, then the conversation around it."""
@@ -63,7 +69,7 @@ class ComplexitySignal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scorer:
-    """The trained weights, in the order of `features.NAMES`."""
+    """The trained weights, in the order of `features.NAMES`; those of a meaning behind them."""
 
     intercept: float
     """Expected failure of a small model on the average training prompt, 0..1."""
@@ -76,12 +82,15 @@ class Scorer:
     slope: float
     quantiles: tuple[float, ...]
     """Scores of the training prompts at evenly spaced ranks, from the lowest to the highest."""
+    meaning: Callable[[str], Sequence[float]] | None = None
+    """What gives the numbers behind the features; None: there are none."""
 
     def judge(self, text: str) -> tuple[float, tuple[str, ...]]:
         """Expected failure of a small model at `text` (a linear estimate, so a little beyond 0..1), and why."""
         values = features(text)
-        shares = self.contributions(values)
+        shares = self.contributions(values if self.meaning is None else [*values, *self.meaning(text)])
         sums: list[tuple[float, Group | str]] = [(sum(shares[part]), group) for group, part in _PARTS]
+        sums.append((sum(shares[len(NAMES) :]), "what it is about"))
         sums += [(points, f"asks to {word}") for word, points in UNSEEN.items() if values[_ASKED[word]]]
         sums.sort(key=lambda item: -abs(item[0]))
         reasons = tuple(
@@ -122,17 +131,32 @@ class Scorer:
         return 1 / (1 + math.exp(-self.slope * (points - self.centre)))
 
 
+MEANING: tuple[str, ...] = tuple(f"meaning_{number:03}" for number in range(384))
+"""The names of an embedding's numbers."""
+PIECES = 128
+"""Pieces of words that the embedding reads of a prompt: as many as it was trained with."""
+
+
 @cache
-def load() -> Scorer:
-    """The shipped weights; read once."""
-    return parse(resources.files("hybridinfer.signals").joinpath("complexity.json").read_text("utf-8"))
+def load(model: str | None = None) -> Scorer:
+    """The shipped weights, for the features alone or with the embedding; read once."""
+    name = "complexity.json" if model is None else f"complexity_{model}.json"
+    return parse(resources.files("hybridinfer.signals").joinpath(name).read_text("utf-8"))
+
+
+def meaning(text: str) -> list[float]:
+    """The numbers behind the features. Loads the model at its first use; raises `ModelError` where that fails."""
+    from ..edge import embedder
+
+    numbers: list[float] = embedder.load().vector(text, pieces=PIECES).tolist()
+    return numbers
 
 
 def parse(text: str) -> Scorer:
     """A scorer from the JSON that the training command writes. Raises ValueError where its features are not ours."""
     tree = json.loads(text)
     table: Mapping[str, Mapping[str, float]] = tree["features"]
-    if tuple(table) != NAMES:
+    if tuple(table) not in {NAMES, (*NAMES, *MEANING)}:
         raise ValueError(
             "complexity.json has other features than features.py; train again: python -m benchmarks.train_complexity"
         )
@@ -144,6 +168,7 @@ def parse(text: str) -> Scorer:
         centre=tree["score"]["centre"],
         slope=tree["score"]["slope"],
         quantiles=tuple(tree["score"]["quantiles"]),
+        meaning=meaning if len(table) > len(NAMES) else None,
     )
 
 

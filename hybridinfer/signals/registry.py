@@ -46,9 +46,9 @@ def build(policy: Policy, own: Mapping[str, Signal] | None = None) -> Mapping[st
     }
 
 
-def all_built_in(policy: Policy) -> bool:
-    """Whether every signal is this package's own, and so takes bounded time on any input."""
-    return all((block.kind or name) in BUILT_IN for name, block in policy.signals.items())
+def all_quick(policy: Policy) -> bool:
+    """Whether every signal is this package's own and asks no model, so that a short prompt holds up nobody."""
+    return all((block.kind or name) in BUILT_IN and block.model is None for name, block in policy.signals.items())
 
 
 def may_depend_on_money(policy: Policy) -> bool:

@@ -48,7 +48,7 @@ def versions(folder: Path) -> dict[int, Path]:
 
 
 def scorer_of(block: SignalBlock) -> tuple[Scorer, str]:
-    """The scorer that `options: {weights: shipped | learned}` asks for, and what `because` shall say of it.
+    """The scorer that `model` and `options: {weights: shipped | learned}` ask for, and what `because` shall say of it.
 
     Raises ConfigurationError for another word, or where the newest learned weights cannot be used.
     """
@@ -56,7 +56,11 @@ def scorer_of(block: SignalBlock) -> tuple[Scorer, str]:
 
     asked = block.options.get("weights", "shipped")
     if asked == "shipped":
-        return load(), ""
+        return load(block.model), ""
+    if asked == "learned" and block.model is not None:
+        raise ConfigurationError(
+            "complexity: weights are learned for the sixty features alone; leave out 'model', or options.weights"
+        )
     if asked != "learned":
         raise ConfigurationError(f"complexity: options.weights is {asked!r}; write shipped or learned")
     known = {} if is_off() else versions(state_folder() / "weights")

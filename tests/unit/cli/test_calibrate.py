@@ -114,6 +114,15 @@ def test_a_quality_needs_labels(files, capsys, monkeypatch, tmp_path):
     assert "(95%: " in capsys.readouterr().out
 
 
+def test_a_score_with_an_embedding_is_promised_no_quality(files, capsys, monkeypatch, tmp_path):
+    """What is kept of a request holds the sixty features alone."""
+    arguments, policy, *_ = files
+    monkeypatch.setenv("HYBRIDINFER_STATE", str(tmp_path))
+    policy.write_text(POLICY.replace("complexity: {", "complexity: {model: embedding, "))
+    assert main([*arguments, "--min-quality", "0.7"]) == 1
+    assert "labels hold no embeddings" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "wish",
     [

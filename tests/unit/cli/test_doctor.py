@@ -147,6 +147,21 @@ def test_auto_says_which_model_it_would_take(write, findings, tmp_path):
     assert any("cpu" in what for about, _, what in found if about == "provider")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "signals: {complexity: {model: embedding}}\nrules: [{name: a, use: [m]}]\n",
+        "rules: [{name: a, use: [{target: m, accept: {agree_with: n, judge: embedding}}]}]\n",
+    ],
+)
+def test_a_missing_embedder_is_a_fault_where_the_policy_needs_it(write, findings, text):
+    """No router takes such a policy without it; the finding says what to run."""
+    targets = "version: 1\ntargets: {m: {kind: openai, model: m}, n: {kind: openai, model: n}}\n"
+    found = findings(write(targets + text), code=1)
+    assert ("model", "fault", "minilm-l6-v2 is not on this machine") in found
+    assert not any("minilm" in what for _, _, what in findings(write(targets + "rules: [{name: a, use: [m]}]\n")))
+
+
 def test_an_unknown_model_is_a_fault(write, findings):
     """A name that the catalogue does not have cannot work."""
     text = "version: 1\ntargets: {m: {kind: onnx, model: nonsense}}\nrules: [{name: a, use: [m]}]\n"

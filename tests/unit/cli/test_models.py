@@ -21,6 +21,7 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     file = tiny.write(tmp_path / "tiny.gguf")
     model = Model(id="tiny", title="Tiny", sha256=checksum.sha256(file), bytes=file.stat().st_size, licence="CC0")
     monkeypatch.setattr(models, "catalogue", lambda: {"tiny": model})
+    monkeypatch.setattr(models, "embedders", dict)
     monkeypatch.setattr("hybridinfer.edge.catalogue.catalogue", lambda: {"tiny": model})
     monkeypatch.setenv("HYBRIDINFER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HYBRIDINFER_OFFLINE", "1")

@@ -111,13 +111,6 @@ def test_a_check_changes_the_digest():
             "10: rules[1].use: only the first entry of 'use' can be an agreement; move it to the front",
         ),
         (
-            "[{agree: [small, fast], judge: embedding}]",
-            (
-                "41: rules[1].use[0].judge: judge 'embedding' is not offered: no light and kept library compares meanings; "
-                "use 'exact', or 'model' with 'by'"
-            ),
-        ),
-        (
             "[{agree: [small, fast], judge: model}]",
             "41: rules[1].use[0].judge: judge 'model' needs the target that judges; add 'by: ...'",
         ),

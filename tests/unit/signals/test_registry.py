@@ -57,7 +57,8 @@ def test_the_usual_signals_are_built():
     """One for each block, by name."""
     built = registry.build(policy())
     assert set(built) == {"privacy", "complexity", "size", "budget"}
-    assert registry.all_built_in(policy())
+    assert registry.all_quick(policy())
+    assert not registry.all_quick(policy(complexity={"model": "embedding"}))
 
 
 def test_a_kind_may_serve_under_another_name():
@@ -72,7 +73,7 @@ def test_installed_kinds(monkeypatch):
     installed(monkeypatch, signal)
     made = policy(mood={"levels": {"low": 0, "high": 0.5}})
     assert registry.build(made)["mood"] is signal
-    assert not registry.all_built_in(made)
+    assert not registry.all_quick(made)
 
 
 def test_a_plugin_without_score_is_told(monkeypatch):
