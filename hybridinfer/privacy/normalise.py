@@ -40,10 +40,7 @@ _ODD = re.compile(
 )
 """Where `_plain_characters` may have something to say."""
 _SUSPECT = re.compile(f"{_INVISIBLE.pattern[:-1]}{_ODD.pattern[1:-1]}\u0370-\u04ff]")
-_MIXED = re.compile(
-    r"(?:[a-zA-Z@]|[a-zA-Z]\.)[\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff](?:[a-zA-Z@]|\.[a-zA-Z])"
-)
-_TWIN_SCRIPTS = re.compile("[\u0370-\u04ff]")
+_MIXED = re.compile(r"[\u0370-\u04ff](?:(?<=[a-zA-Z@].)|(?<=[a-zA-Z]\..)|(?=[a-zA-Z@]|\.[a-zA-Z]))")
 _WORD_AROUND = 128
 """A word of two scripts is looked through so far to both sides."""
 _TWINS = dict(
@@ -186,7 +183,7 @@ def _plain(reading: Reading) -> Reading:
     if _ODD.search(text):
         table = _plain_characters()
         text = _ODD.sub(lambda match: table.get(ord(match[0]), match[0]), text)
-    if _TWIN_SCRIPTS.search(text) and _MIXED.search(text):
+    if _MIXED.search(text):
         text = _untwinned(text)
     return _worded(Reading(text=text, offsets=reading.offsets))
 

@@ -85,7 +85,6 @@ _NUMBER = re.compile(
 _STREET_FOLLOWS = re.compile(
     r"[0-9]{1,6}(?:-[0-9]{1,4})?[A-Za-z]{0,6},?\s{1,3}(?:bis\s|ter\s|[0-9]{1,4}\s)?([^\W\d_]+)"
 )
-_WORD = re.compile(r"[^\W\d_]+")
 _AFTER, _BEFORE, _LEAD = 90, 60, 50
 """How far a street may stand from its number, in characters."""
 _STREETS = frozenset(_KINDS.lower().split("|"))
@@ -126,7 +125,7 @@ def detect(view: View) -> Iterator[Finding]:
             continue  # inside an address already
         if has_unit is None:
             has_unit = view.hinted(_UNIT_HINTS)
-        match = _after(text, start, has_unit=has_unit) or _before(text, start) or _labelled(view, start)
+        match = _after(view, start, has_unit=has_unit) or _before(view, start) or _labelled(view, start)
         if match is not None:
             end = match.end()
             yield _finding(match)
@@ -139,21 +138,21 @@ def detect(view: View) -> Iterator[Finding]:
                 yield from map(_finding, pattern.finditer(text))
 
 
-def _after(text: str, start: int, *, has_unit: bool) -> re.Match[str] | None:
+def _after(view: View, start: int, *, has_unit: bool) -> re.Match[str] | None:
     """`12 Baker Street`, `4 bis rue de la Paix`, `7 Main, Apt. 3`."""
+    text = view.text
     follows = _STREET_FOLLOWS.match(text, start)
     if follows is None:
         return None
     first = follows[1]
     if not (has_unit or first[0].isupper() or first in _FRENCH_STREETS):
         return None
-    words = {word.lower() for word in _WORD.findall(text, start, start + _AFTER)}
     match = None
-    if not _STREETS.isdisjoint(words):
+    if view.nearby(_STREETS, start, start + _AFTER):
         match = _ENGLISH.match(text, start)
-    if match is None and not _FRENCH_STREETS.isdisjoint(words):
+    if match is None and view.nearby(_FRENCH_STREETS, start, start + _AFTER):
         match = _FRENCH.match(text, start)
-    if match is None and has_unit and not _UNITS.isdisjoint(words):
+    if match is None and has_unit and view.nearby(_UNITS, start, start + _AFTER):
         match = _WITH_UNIT.match(text, start)
     return match
 
@@ -161,7 +160,7 @@ def _after(text: str, start: int, *, has_unit: bool) -> re.Match[str] | None:
 def _labelled(view: View, start: int) -> re.Match[str] | None:
     """`lives at 31 Al Bakri`, `address: Bygget 64`: weaker forms, told by the words before them."""
     lead = max(0, start - _LEAD)
-    if _CUES.isdisjoint(view.lower[lead:start].replace(":", " ").split()):
+    if not view.nearby(_CUES, lead, start):
         return None
     for cue in _LABEL.finditer(view.lower, lead, start):
         match = _LABELLED.match(view.text, cue.end())
@@ -172,20 +171,21 @@ def _labelled(view: View, start: int) -> re.Match[str] | None:
     return None
 
 
-def _before(text: str, start: int) -> re.Match[str] | None:
+def _before(view: View, start: int) -> re.Match[str] | None:
     """`Calle Mayor 7`, `Lindenstraße 12`."""
+    text = view.text
     if start < 4 or not (text[start - 1].isspace() or text[start - 1] in "º°."):
         return None
     last = text[text.rfind(" ", max(0, start - _BEFORE), start - 1) + 1 : start - 1]
-    if not (last[:1].isupper() or last.rstrip(".,º° ").endswith(_TAILS) or last[-1:] in ".,º°"):
+    tail = last.rstrip(".,º° ")
+    if not last or not (last[0].isupper() or tail.endswith(_TAILS) or last[-1] in ".,º°"):
         return None
-    words = [word.lower() for word in _WORD.findall(text, max(0, start - _BEFORE), start)]
     patterns = []
     if last.rstrip(".#") in ("Suite", "Ste", "Apt", "Apartment"):
         patterns.append(_UNIT_ALONE)
-    if not _HEADS.isdisjoint(words):
+    if view.nearby(_HEADS, max(0, start - _BEFORE), start):
         patterns.append(_ROMANCE)
-    if words and words[-1].endswith(_TAILS):
+    if tail.lower().endswith(_TAILS):
         patterns.append(_GERMANIC)
     for pattern in patterns:
         for match in pattern.finditer(text, max(0, start - _BEFORE), start + 40):

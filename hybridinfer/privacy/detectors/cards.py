@@ -54,6 +54,9 @@ def luhn(number: str) -> bool:
 def _cards(view: View, groups: list[tuple[int, int]], *, cue: bool) -> Iterator[Finding]:
     at = 0
     while at < len(groups):
+        if at and groups[min(at + _MOST_GROUPS, len(groups)) - 1][1] - groups[at][0] < _LENGTHS.start:
+            at += 1
+            continue  # single digits
         for end in _ends(groups, at, cue=cue):
             number = digits(view.text[groups[at][0] : groups[end - 1][1]])
             if validator := _validator(number, cue=cue):

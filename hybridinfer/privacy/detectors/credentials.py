@@ -20,7 +20,7 @@ _EXTRA = (
     ("square oauth", ("sq0csp-",), r"\bsq0csp-[\w-]{40,60}", 3.0),
     ("groq", ("gsk_",), r"\bgsk_[A-Za-z0-9]{40,60}", 3.5),
     ("openrouter", ("sk-or-",), r"\bsk-or-(?:v\d-)?[a-f0-9]{32,80}", 3.0),
-    ("sk-style key", ("sk-", "sk_"), r"\bsk[-_](?:[a-z]{2,12}[-_])?[A-Za-z0-9_-]{20,200}", 3.5),
+    ("sk-style key", ("sk-", "sk_"), r"\bsk[-_][A-Za-z0-9_-]{20,}+", 3.5),
     ("replicate", ("r8_",), r"\br8_[A-Za-z0-9]{37}", 3.0),
     ("google oauth", ("gocspx-",), r"\bGOCSPX-[A-Za-z0-9_-]{28}", 3.0),
     ("google refresh token", ("ya29.", "1//0"), r"\b(?:ya29\.[A-Za-z0-9_-]{20,400}|1//0[A-Za-z0-9_-]{30,150})", 3.5),

@@ -67,9 +67,11 @@ _NAMED_TYPE = {
 }  # fmt: skip
 _NAMED = hints(*_NAMED_TYPE)
 """Documents whose number is told without its label too: `passport, mine is C29624249`."""
-_CODE = re.compile(r"(?=[A-Z]{0,8}[0-9])[A-Z0-9]{7,18}(?!\w)|[0-9][A-Z0-9]{3}-[A-Z0-9]{3}-[A-Z0-9]{4}(?!\w)")
-_SERIES = re.compile(r"[0-9]{2} ?[0-9]{2},? ?(?:№|N|номер) ?[0-9]{6}(?!\w)")
-"""Of Russian passports: series, then number."""
+_CODE = re.compile(
+    r"(?=[A-Z]{0,8}[0-9])[A-Z0-9]{7,18}(?!\w)|[0-9][A-Z0-9]{3}-[A-Z0-9]{3}-[A-Z0-9]{4}(?!\w)"
+    r"|[0-9]{2} ?[0-9]{2},? ?(?:№|N|номер) ?[0-9]{6}(?!\w)"
+)
+"""A number as printed, an American Medicare number, a Russian passport's series and number."""
 _LEAST, _LEAST_ALONE = 3, 7
 """Digits of a code beside letters, and of one without."""
 _DATE = re.compile(r"(?:19|20)[0-9]{6}|[0-3][0-9][01][0-9](?:19|20)[0-9]{2}")
@@ -82,7 +84,7 @@ def detect(view: View) -> Iterator[Finding]:
             yield _finding("passport", match, "machine-readable zone", 0.95)
     for name in sorted(view.hints & _NAMED) if view.hinted(_NAMED) else ():
         for at in view.words(name):
-            far = loosely(view, at + len(name), _SERIES) or loosely(view, at + len(name), _CODE)
+            far = loosely(view, at + len(name), _CODE)
             if far is not None and _is_code(far[0]):
                 yield _finding(_NAMED_TYPE[name], far, "label", 0.7)
     if not view.near:

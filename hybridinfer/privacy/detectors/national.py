@@ -113,6 +113,8 @@ _SSN = re.compile(
     r"[0-9](?<![\w.-][0-9])(?<!0[0-9]{2}-)[0-9]{2}([ -])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![\w-])", re.ASCII
 )
 _SSN_CUE = re.compile(r"ssn|social|soc\.? sec|tax id|\btin\b|itin|\bein\b|national id|taxpayer")
+_LIKELY = re.compile(r"\w(?:[ ./-]?\w){6}|\w{7}")
+"""The least that a number which needs no label begins with."""
 _TOLD = re.compile(
     r"784-(?:19|20)[0-9]{2}-[0-9]{7}-[0-9](?![\w-])|[A-Z]{1,2}[0-9]{6}\([0-9A]\)|(?<!\w)[STFGM][0-9]{7}[A-Z](?!\w)"
 )
@@ -166,6 +168,8 @@ def _shaped(view: View) -> Iterator[Finding]:
     """Numbers with a checksum whose shape is rare enough to need no label."""
     shapes = _shapes()
     for start in view.codes:
+        if _LIKELY.match(view.text, start) is None:
+            continue
         if (told := _TOLD.match(view.text, start)) is not None:
             yield _finding("national_id", told, "format", 0.8)
         nino = _NINO.match(view.text, start) or _NINO.match(view.text, max(0, start - 3))

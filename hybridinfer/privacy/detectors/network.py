@@ -6,7 +6,6 @@ import ipaddress
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from operator import itemgetter
 
 from ..finding import Finding
 from .hints import hints
@@ -67,6 +66,7 @@ _RANGES = {
     for version in (4, 6)
 }
 """The same by version, as first and last number, for a search by halves."""
+_STARTS = {version: [first for first, _ in ranges] for version, ranges in _RANGES.items()}
 _CUE = re.compile(r"\bip\b|addr|host|server|client|login|logged|from|src|source|remote|node|ping|connect|network")
 
 
@@ -108,7 +108,7 @@ def detect(view: View) -> Iterator[Finding]:
 
 def _is_public(text: str) -> bool:
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.IPv6Address(text) if ":" in text else ipaddress.IPv4Address(text)
     except ValueError:
         return False
     if address.version == 6 and not any(map(str.isdecimal, text)):
@@ -116,7 +116,7 @@ def _is_public(text: str) -> bool:
     if text.endswith(".0"):
         return False
     number, ranges = int(address), _RANGES[address.version]
-    at = bisect_right(ranges, number, key=itemgetter(0)) - 1
+    at = bisect_right(_STARTS[address.version], number) - 1
     return at < 0 or number > ranges[at][1]
 
 

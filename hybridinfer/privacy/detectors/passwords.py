@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from ..finding import Finding
 from .hints import hints
 from .text import entropy, is_placeholder
-from .view import View
+from .view import View, holds
 
 _KEY = re.compile(
     r"identified by(?= ['\"])|passw(?:or)?ds?|passwd|passphrases?|passcodes?|pwd|(?<![a-z])p(?:ass|w|sw|ssw)(?![a-z])|(?<![a-z])mdp(?![a-z])|pass[_-]phrases?|pass(?=[=:])|secrets?|tokens?|api[_\- ]?keys?|auth[_\- ]?keys?|credentials?|creds?\b|(?<![a-z])key(?=\sis\s)"
@@ -39,8 +39,12 @@ _LINK = re.compile(
 _BARE = re.compile(r"[^\s\"'`,;<>{}()\[\]|\\“”‘’]{4,200}")
 _SCRIPT = re.compile("[\u2e80-\ud7ff\uff00-\uffef]")
 _QUOTED = re.compile(r"[^\"'`\n“”‘’]{3,200}")
-_LEAD, _REACH = 16, 24
-"""The most characters of a label before its hint (`subscription-key`), and from its hint on."""
+_KINDS = (
+    "private", "access", "encryption", "signing", "account", "shared", "master", "license", "licence", "storage",
+    "subscription", "deploy", "publishable", "service", "api", "auth",
+)  # fmt: skip
+"""Of keys: the hint `key` stands behind them, every other hint begins its label."""
+_LONGEST_KIND = 13
 _CLOSING = {"“": "”", "‘": "’"}
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)*[!?]?")
 _WORDS = re.compile(r"[A-Za-z]+(?:[_\-. /:][A-Za-z]+)*")
@@ -67,6 +71,7 @@ _SAID_BEFORE = re.compile(
     r"(?<!\S)[\"'`“(]?([^\s\"'`“”()]{6,60})[\"'`”)]?\s(?:is|as|was|for)\s(?:my|the|our|your|their|his|her|a|new|default)\s(?:[\w-]{2,15}\s){0,2}\Z",
     re.IGNORECASE,
 )
+_SAYING = (" is", " as", " was", " for")
 _SAID_LATER = re.compile(
     r"(?:[ \t][^\s:=,;.()\"']{1,24}){1,6}?(?:[ \t](?:is|was|es|ist|lautet|est|c['’]est|è|é|jest|to|är|er|on|je|este|olarak|adalah|είναι|це)(?:[ \t](?:now|still|currently|jetzt|ahora))?[ \t:]|[ \t]?:)[ \t]{0,3}"
     r"[\"'`“]?([^\s\"'`,;<>{}()\[\]|\\“”]{4,80})",
@@ -169,6 +174,8 @@ def detect(view: View) -> Iterator[Finding]:
 
 def _said_before(view: View, start: int) -> Iterator[Finding]:
     """`hunter2 is my password`."""
+    if not holds(view.lower[max(0, start - 60) : start], _SAYING):
+        return
     match = _SAID_BEFORE.search(view.text, max(0, start - 110), start)
     if match is None or is_placeholder(match[1]) or _REFERENCE.match(match[1].lower()):
         return
@@ -213,13 +220,21 @@ def _keys(lower: str, hints: Iterable[str]) -> Iterator[re.Match[str]]:
     for hint in hints:
         at = lower.find(hint)
         while at >= 0:
-            places.add(at)
+            places.add(at - _lead(lower, at) if hint == "key" else at)
             at = lower.find(hint, at + len(hint))
     end = 0
     for place in sorted(places):
-        if place >= end and (key := _KEY.search(lower, max(end, place - _LEAD), place + _REACH)):
-            end = max(key.end(), place + 1)
+        if place >= end and (key := _KEY.match(lower, place)):
+            end = key.end()
             yield key
+
+
+def _lead(lower: str, at: int) -> int:
+    """How long the kind of key is that stands before the word key at `at`."""
+    kind = lower[max(0, at - _LONGEST_KIND) : at]
+    gap = int(kind.endswith(("_", "-", " ")))
+    kind = kind[:-1] if gap else kind
+    return next((len(word) + gap for word in _KINDS if kind.endswith(word)), 0) if kind.endswith(_KINDS) else 0
 
 
 class _Candidate:

@@ -109,6 +109,24 @@ class View:
                 starts[start] = None
         return tuple(starts)
 
+    def nearby(self, words: frozenset[str], start: int, end: int) -> bool:
+        """Whether one of `words` (lower case) may stand between `start` and `end`, a little more being looked at."""
+        for number in range(start // _CHUNK, end // _CHUNK + 1):
+            chunk = self._chunks.get(number)
+            if chunk is None:
+                at = number * _CHUNK
+                chunk = self._chunks[number] = frozenset(
+                    _WORD.findall(self.lower, max(0, at - _LONGEST), at + _CHUNK + _LONGEST)
+                )
+            if not chunk.isdisjoint(words):
+                return True
+        return False
+
+    @once
+    def _chunks(self) -> dict[int, frozenset[str]]:
+        """The words of every `_CHUNK` characters that anybody asked for."""
+        return {}
+
     def before(self, start: int, cue: re.Pattern[str], *, width: int = 45) -> bool:
         """Whether `cue` stands on the same line within `width` characters before `start`."""
         at = max(0, start - width, self.lower.rfind("\n", max(0, start - width), start) + 1)
@@ -143,6 +161,9 @@ _LONG_NUMBER = re.compile(
     r"[0-9](?<![0-9].)(?:(?:[A-Za-z*•]{0,3}[ ./()-]{0,3}[A-Za-z]{0,3}[0-9]){4,24}|[0-9]{3}[A-Z](?![A-Za-z0-9]))"
 )
 _NEAR = 80
+_WORD = re.compile(r"[^\W\d_]+")
+_CHUNK, _LONGEST = 64, 16
+"""Characters whose words are looked up together, and those of a word across their borders."""
 _RUN = re.compile(r"[A-Za-z0-9_+/=~-]{14,}")
 _CODE = re.compile(r"[0-9](?<![0-9].)(?<![0-9][.,-].)(?! [0-9](?![0-9]))")
 _HEAD = 6
