@@ -629,6 +629,16 @@ class TestBreaker:
         health = stage.breakers["cloud"].health()
         assert (health.state, health.recent_failures) == (State.CLOSED, 0)
 
+    @pytest.mark.parametrize("code", [Code.TIMEOUT, Code.STALLED])
+    def test_silence_that_may_be_our_own_says_nothing_about_the_target(self, code):
+        """The event loop was held up: the next rung answers, and no circuit opens."""
+        stage = Stage()
+        for _ in range(9):
+            play = Play(stage, replace(bad(code), late=2.0), ok())
+            assert play.codes[0] == ("cloud", 1, code)
+        health = stage.breakers["cloud"].health()
+        assert (health.state, health.recent_failures) == (State.CLOSED, 0)
+
     def test_a_timeout_in_fair_time_counts(self):
         """Half a deadline is enough to be judged by."""
         stage = Stage()

@@ -24,7 +24,6 @@ from hybridinfer.resilience.retry import RetryBudget
 from hybridinfer.targets.base import Finish, Progress, TargetFailed
 from hybridinfer.testing import FakeTarget
 from hybridinfer.types import End, TextDelta, Usage
-from tests.virtual import virtual_time
 from tests.property.worlds import (
     CALLED,
     LATE,
@@ -43,13 +42,17 @@ from tests.property.worlds import (
     trees,
     zone_of,
 )
+from tests.virtual import virtual_time
 
 short = st.sampled_from([0.0, 0.01, 0.01, 0.2, 1.0, 30.0])
 
 
 @dataclass(frozen=True)
 class Step:
-    """Pieces, one after `first` and then each after `gap`; then a finish, a failure, an exception, or silence."""
+    """Pieces, one after `first` and then each after `gap`; then a finish, a failure, an exception, or silence.
+
+    It takes `lingers` to end, whatever it is told.
+    """
 
     pieces: tuple[str, ...]
     first: float
@@ -58,6 +61,7 @@ class Step:
     thinks: bool
     confidence: float | None
     usage: Usage | None
+    lingers: float
 
 
 steps = st.builds(
@@ -69,6 +73,7 @@ steps = st.builds(
     thinks=st.booleans(),
     confidence=st.sampled_from([None, 0.1, 0.5, 0.9]),
     usage=st.sampled_from([Usage(input_tokens=10, output_tokens=2), None]),
+    lingers=st.sampled_from([0.0, 0.0, 0.0, 0.0, 0.5, 3.0]),
 )
 
 
@@ -104,7 +109,17 @@ class Acting(FakeTarget):
             if step.end is not None:
                 yield Finish(finish_reason=step.end, usage=step.usage, model="fake", confidence=step.confidence)
         finally:
+            await _linger(step.lingers)
             self.open -= 1
+
+
+async def _linger(seconds):
+    """Cancel it as often as you like."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while loop.time() < until:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(until - loop.time())
 
 
 @dataclass(frozen=True)
@@ -144,7 +159,7 @@ class Scene:
         self._asked = [visit.request for visit in coming]
         policy = load(tree)
         self.books = Books(policy, loop.time)
-        silent = [Step(("ok",), 0.0, 0.0, "stop", False, None, None)]
+        silent = [Step(("ok",), 0.0, 0.0, "stop", False, None, None, 0.0)]
         self.targets = {name: Acting(name, tree, script.get(name, silent), self) for name in CALLED}
         self.router = AsyncRouter(
             policy,

@@ -25,8 +25,8 @@ KEY = "AKIAIOSFODNN7EXAMPLE"
 """As Amazon's documentation writes it: nobody's."""
 LONG = "the same long text " * 20
 PROMPTS = ("hello", "hello", f"write to {EMAIL}", f"the key is {KEY}", f"{LONG}\n\n\n\n{LONG}  x")
-SAID = ("ok", "ok", "ok", "other", "a longer answer", "yes", "yes", f"ask {EMAIL}", f"use {KEY}", "")
-CONTENT = (EMAIL, KEY, "the same long", "hello", "longer answer", "other")
+SAID = ("ok", "ok", "ok", "quite different", "a longer answer", "yes", "yes", f"ask {EMAIL}", f"use {KEY}", "")
+CONTENT = (EMAIL, KEY, "the same long", "hello", "longer answer", "quite different")
 UNSENT = {Code.UNSAFE, Code.CIRCUIT_OPEN, Code.OVER_BUDGET, Code.OVER_DEADLINE, Code.UNSUPPORTED, Code.FORBIDDEN}
 
 LEVELS = ("public", "personal", "secret")

@@ -365,6 +365,46 @@ def test_thinking_for_ever_ends_with_the_attempt(virtual):
     assert (outcome.code, outcome.because, outcome.seconds) == (Code.TIMEOUT, "not done in time", 5.0)
 
 
+def held_up(loop, at, seconds):
+    """The loop's thread computes something for so long."""
+
+    def compute():
+        loop.now += seconds
+
+    loop.call_later(at, compute)
+
+
+@pytest.mark.parametrize("hold", [True, False], ids=["whole", "stream"])
+def test_our_own_loop_held_up_is_not_the_targets_silence(hold):
+    """What came in meanwhile is read, and what could only begin afterwards has its time."""
+
+    async def answers():
+        await asyncio.sleep(2.0)  # a handshake, which nobody goes on with while the loop is held up
+        await asyncio.sleep(2.0)
+        yield TextDelta(text="hello")
+        yield DONE
+
+    with virtual_time() as loop:
+        held_up(loop, 1.0, 6.0)
+        opened = Opened(call(hold=hold, total=5.0, first_token=5.0, deadline=60.0), answers(), judged=True)
+        outcome = loop.run_until_complete(opened.whole() if hold else opened.first())
+        if not hold:
+            assert loop.run_until_complete(read(opened)) == ["hello"]
+            outcome = opened.outcome
+    assert (outcome.code, outcome.late) == (Code.OK, 0.0)
+
+
+@pytest.mark.parametrize(("deadline", "seconds"), [(60.0, 9.0), (8.0, 8.0)])
+def test_silence_after_our_own_lateness_says_so(deadline, seconds):
+    """It ends in time, and whoever counts failures can see whose they may be."""
+    with virtual_time() as loop:
+        held_up(loop, 1.0, 6.0)
+        opened = Opened(call(first_token=5.0, total=50.0, deadline=deadline), Events("wait"), judged=True)
+        outcome = loop.run_until_complete(opened.first())
+    assert (outcome.code, outcome.late, outcome.seconds) == (Code.STALLED, 2.0, seconds)
+    assert "this program held its own event loop up for 2.0 s" in outcome.because
+
+
 async def test_a_second_half_shows_only_what_is_new():
     """The outcome holds what the target said."""
     join = Join(held="The cat ", anew=False)

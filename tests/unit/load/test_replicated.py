@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hybridinfer.load.replicated import ReplicatedTarget
+from hybridinfer.patience import OURS
 from hybridinfer.policy.model import CircuitBreakerBlock, TargetBlock
 from hybridinfer.receipt import Code
 from hybridinfer.resilience.breaker import Breaker, State
@@ -105,7 +106,9 @@ async def test_the_faster_one_gets_more() -> None:
     assert len(fast.requests) > 3 * len(slow.requests)
 
 
-async def broken_off(target: Any, seconds: float, clock: FakeClock, *, read: int = 0, limit: float = 2.0) -> None:
+async def broken_off(
+    target: Any, seconds: float, clock: FakeClock, *, read: int = 0, limit: float = 2.0, why: str | None = None
+) -> None:
     """Read so many pieces, then wait for the next one, and give up after so many seconds."""
     request = replace(REQUEST, terms=Terms(first_token=limit))
     events = target.stream(request, stream=True)
@@ -114,7 +117,7 @@ async def broken_off(target: Any, seconds: float, clock: FakeClock, *, read: int
     waiting = asyncio.ensure_future(anext(events))
     await asyncio.sleep(0)
     clock.advance(seconds)
-    waiting.cancel()
+    waiting.cancel(why)
     with contextlib.suppress(asyncio.CancelledError):
         await waiting
 
@@ -144,6 +147,15 @@ async def test_a_caller_who_leaves_says_nothing(
     target = replicated(FakeTarget("t", script=[Hang(after=after)]), clock=clock)
     for _ in range(4):
         await broken_off(target, seconds, clock, read=read, limit=limit)
+    assert states(target) == [State.CLOSED]
+
+
+async def test_silence_while_our_own_loop_was_held_up_says_nothing() -> None:
+    """The replica may have answered long ago."""
+    clock = FakeClock()
+    target = replicated(FakeTarget("t", script=[Hang()]), clock=clock)
+    for _ in range(4):
+        await broken_off(target, 2.0, clock, read=0, why=OURS)
     assert states(target) == [State.CLOSED]
 
 
