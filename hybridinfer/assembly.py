@@ -13,7 +13,6 @@ from .budget.ledger import MemoryLedger, books_behind, open_ledger, open_log
 from .budget.prices import PriceBook
 from .commands import Runtime
 from .driver import Equipment
-from .edge.embedder import check_here
 from .errors import ConfigurationError
 from .learning.memory import Memory
 from .likeness import judge
@@ -79,6 +78,8 @@ class Assembler:
         built = build_targets(policy, self.environ, self.targets, old)
         meanings = any(rule.compares_meanings for rule in policy.rules)
         if meanings:
+            from .edge.embedder import check_here  # only who asks for it pays for it
+
             check_here(self.environ)
         runtime = Runtime(
             policy=policy,

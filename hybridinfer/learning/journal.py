@@ -29,11 +29,11 @@ from ..signals.features import NAMES
 T = TypeVar("T")
 Side = Literal["local", "cloud"]
 """Whose answer a label judges: that of a target on the device or in the own network, or a cloud's."""
-Source = Literal["feedback", "audit", "schema", "escalated"]
-"""Who judged: the program by `router.feedback`, a cloud that was asked the same afterwards, the demanded format, or a
-check that the answer did not pass."""
+Source = Literal["feedback", "audit", "schema", "escalated", "rephrased"]
+"""Who judged: the program by `router.feedback`, a cloud that was asked the same afterwards, the demanded format, a
+check that the answer did not pass, or somebody who asked the same again in other words."""
 
-TRUST: tuple[Source, ...] = ("feedback", "audit", "schema", "escalated")
+TRUST: tuple[Source, ...] = ("feedback", "audit", "schema", "escalated", "rephrased")
 """Where several judged one answer, the first of these counts."""
 FEATURES = crc32("\n".join(NAMES).encode())
 """Which features a row holds; rows with others are no use."""
@@ -109,6 +109,10 @@ class Journal:
             return row is not None
 
         return self._submit(write)
+
+    def note(self, receipt_id: str, score: float, *, source: Source) -> None:
+        """`label` for what nobody waits for; a failure is one log line."""
+        self.label(receipt_id, score, source=source).add_done_callback(_complain)
 
     def close(self) -> None:
         """Write what is queued; blocks for as long as that takes."""
@@ -201,7 +205,7 @@ def _open(uri: str) -> Iterator[sqlite3.Connection]:
         yield db
 
 
-def _complain(done: Future[None]) -> None:
+def _complain(done: Future[Any]) -> None:
     error = done.exception()
     if error is not None:
         logger.warning("features were not kept (%s)", type(error).__name__)

@@ -10,6 +10,7 @@ from ..signals.weights import ENVIRONMENT, OFF, is_off, state_folder
 from .journal import Journal
 from .levels import LiveLevels, levels_path
 from .notes import Note, take_note
+from .rephrased import Recent
 
 if TYPE_CHECKING:
     from ..policy.model import Policy
@@ -29,6 +30,7 @@ class Memory:
         self.policy = policy
         self.levels: LiveLevels | None = None
         self.journal: Journal | None = None
+        self.recent = Recent() if before is None else before.recent
         if is_off(environ):
             return
         folder = state_folder(environ)
@@ -49,7 +51,7 @@ class Memory:
         self, request: Request, results: Mapping[str, SignalResult], infos: Mapping[str, TargetInfo]
     ) -> Note | None:
         """A hook that keeps this request's features; None where nothing may be kept of it."""
-        return take_note(self.journal, self.policy, infos, request, results)
+        return take_note(self.journal, self.recent, request, results, policy=self.policy, infos=infos)
 
     async def label(self, receipt_id: str, score: float) -> bool:
         """Keep a label; see `AsyncRouter.feedback`. Raises ConfigurationError where the policy keeps nothing."""

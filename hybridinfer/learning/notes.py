@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..receipt import ANSWERED, Code
 from ..signals.features import features
+from .rephrased import SCORE
 
 if TYPE_CHECKING:
     from ..policy.model import Policy
@@ -15,18 +16,28 @@ if TYPE_CHECKING:
     from ..targets.base import TargetInfo
     from ..types import Request
     from .journal import Journal, Side, Source
+    from .rephrased import Recent
 
 _FAILED: Mapping[Code, Source] = {Code.INVALID_OUTPUT: "schema", Code.UNSURE: "escalated"}
 """Codes that judge an answer without anybody's feedback."""
 
 
 class Note:
-    """A hook for one request: holds its features until its receipt is there."""
+    """A hook for one request: holds its features, and a hash of its conversation, until its receipt is there."""
 
-    def __init__(self, journal: Journal, infos: Mapping[str, TargetInfo], values: list[float | None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        recent: Recent,
+        infos: Mapping[str, TargetInfo],
+        values: list[float | None],
+        conversation: bytes,
+    ) -> None:
         self._journal = journal
+        self._recent = recent
         self._infos = infos
         self._values = values
+        self._conversation = conversation
 
     def on_receipt(self, receipt: Receipt) -> None:
         """Keep the features under the receipt's id, with what the attempts say of the answers by themselves."""
@@ -37,6 +48,8 @@ class Note:
         }
         answered = receipt.target if receipt.code in ANSWERED else None
         side = self._side(answered) if answered is not None else None
+        if side is not None:
+            self._recent.remember(receipt.id, self._conversation)
         if side is not None or bad:
             self._journal.remember(receipt.id, self._values, side=side, bad=sorted(bad))
 
@@ -49,12 +62,17 @@ class Note:
 
 def take_note(
     journal: Journal | None,
-    policy: Policy,
-    infos: Mapping[str, TargetInfo],
+    recent: Recent,
     request: Request,
     results: Mapping[str, SignalResult],
+    *,
+    policy: Policy,
+    infos: Mapping[str, TargetInfo],
 ) -> Note | None:
-    """The note for this request; None where the policy keeps nothing, or the request is not plainly public."""
+    """The note for this request; None where the policy keeps nothing, or the request is not plainly public.
+
+    Where it asks the question before it again in other words, that one's answer is labelled at once.
+    """
     if journal is None:
         return None
     for name, block in policy.signals.items():
@@ -62,4 +80,9 @@ def take_note(
         if (block.kind or name) == "privacy" and (not result.measured or result.level != next(iter(block.levels))):
             return None
     turns = [message.text for message in request.messages if message.role == "user"]
-    return Note(journal, infos, features(turns[-1])) if turns else None
+    if not turns:
+        return None
+    again = recent.repeated(request)
+    if again is not None:
+        journal.note(again, SCORE, source="rephrased")
+    return Note(journal, recent, infos, features(turns[-1]), recent.hashed(request.messages))
