@@ -30,7 +30,7 @@ class Memory:
         self.policy = policy
         self.levels: LiveLevels | None = None
         self.journal: Journal | None = None
-        self.recent = Recent() if before is None else before.recent
+        self.recent: Recent = Recent() if before is None else before.recent
         if is_off(environ):
             return
         folder = state_folder(environ)
