@@ -118,6 +118,7 @@ def detect(view: View) -> Iterator[Finding]:
     if not view.has_digit:
         return
     text, end = view.text, 0
+    read_to, cue = 0, -1
     has_unit: bool | None = None
     for number in _NUMBER.finditer(text):
         start = number.start()
@@ -125,7 +126,13 @@ def detect(view: View) -> Iterator[Finding]:
             continue  # inside an address already
         if has_unit is None:
             has_unit = view.hinted(_UNIT_HINTS)
-        match = _after(view, start, has_unit=has_unit) or _before(view, start) or _labelled(view, start)
+        lead = max(0, start - _LEAD)
+        if not _CUES.isdisjoint(view.lower[max(lead, read_to) : start].replace(":", " ").split()):
+            cue = start
+        read_to = start
+        match = _after(view, start, has_unit=has_unit) or _before(view, start)
+        if match is None and cue >= lead:
+            match = _labelled(view, start)
         if match is not None:
             end = match.end()
             yield _finding(match)
@@ -160,8 +167,6 @@ def _after(view: View, start: int, *, has_unit: bool) -> re.Match[str] | None:
 def _labelled(view: View, start: int) -> re.Match[str] | None:
     """`lives at 31 Al Bakri`, `address: Bygget 64`: weaker forms, told by the words before them."""
     lead = max(0, start - _LEAD)
-    if not view.nearby(_CUES, lead, start):
-        return None
     for cue in _LABEL.finditer(view.lower, lead, start):
         match = _LABELLED.match(view.text, cue.end())
         if match is None and _HOME.fullmatch(cue[0]):

@@ -121,10 +121,11 @@ _TOKEN = re.compile(
 def detect(view: View) -> Iterator[Finding]:
     """Secrets told by labels that mean little elsewhere, and tokens with a prefix whose vendor is unknown."""
     lower = view.lower
-    for number, form in enumerate(_FORMS):
-        if not (view.hinted(form.gate) and view.hinted(form.hints)):
+    present = view.hints
+    for number, form in enumerate(_FORMS) if present else ():
+        if present.isdisjoint(form.gate) or present.isdisjoint(form.hints):
             continue
-        near = view.hints & form.hints
+        near = present & form.hints
         text = lower if number in _LOWER else view.text
         for start, end in around(lower, near, before=_BEFORE, after=_AFTER):
             for match in form.pattern.finditer(text, start, end):

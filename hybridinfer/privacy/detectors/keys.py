@@ -14,8 +14,8 @@ _PEM = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----END)){16,20000}(?:-----END [A-Z0-9 ]{0,40}KEY(?: BLOCK)?-----)?"
 )
 _PUTTY = re.compile(r"PuTTY-User-Key-File-\d:[\s\S]{0,1500}?Private-Lines:[\s\S]{20,8000}?(?=Private-MAC|$)")
-_JWT = re.compile(r"ey(?<!\w..)[A-Za-z0-9_-]{10,2000}\.ey[A-Za-z0-9_-]{10,8000}(?:\.[A-Za-z0-9_-]{0,2000})?")
-_JWE = re.compile(r"ey(?<!\w..)[A-Za-z0-9_-]{10,2000}(?:\.[A-Za-z0-9_-]{0,8000}){4}")
+_JWT = re.compile(r"ey(?<![\w-]..)[A-Za-z0-9_-]{10,2000}+\.ey[A-Za-z0-9_-]{10,8000}(?:\.[A-Za-z0-9_-]{0,2000})?")
+_JWE = re.compile(r"ey(?<![\w-]..)[A-Za-z0-9_-]{10,2000}+(?:\.[A-Za-z0-9_-]{0,8000}){4}")
 _URL = re.compile(r"://[^\s/:@\"'<>?#]{0,80}:([^\s/\"'<>{}$]{2,120})@[\w.\[-]")
 _HEADER = re.compile(
     r"(?:authorization[\"']?\s{0,3}[:=,]\s{0,3}[\"'(]{0,2}(?:basic|bearer|token|digest|apikey|negotiate)?\s{0,3}|(?:basic|bearer)\s{1,3})"

@@ -119,6 +119,7 @@ _TOLD = re.compile(
     r"784-(?:19|20)[0-9]{2}-[0-9]{7}-[0-9](?![\w-])|[A-Z]{1,2}[0-9]{6}\([0-9A]\)|(?<!\w)[STFGM][0-9]{7}[A-Z](?!\w)"
 )
 """Emirates ID, Hong Kong ID, Singapore's NRIC and FIN: told by their form alone."""
+_EMIRATES = "784-"
 _NINO = re.compile(r"[A-CEGHJ-PR-TW-Z](?<!\w.)[A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D](?!\w)")
 _NOT_NINO = ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
 _DIGITS = {"sin": 9, "nik": 16}
@@ -170,9 +171,12 @@ def _shaped(view: View) -> Iterator[Finding]:
     for start in view.codes:
         if _LIKELY.match(view.text, start) is None:
             continue
-        if (told := _TOLD.match(view.text, start)) is not None:
-            yield _finding("national_id", told, "format", 0.8)
-        nino = _NINO.match(view.text, start) or _NINO.match(view.text, max(0, start - 3))
+        if not view.text[start].isdecimal() or view.text.startswith(_EMIRATES, start):
+            if (told := _TOLD.match(view.text, start)) is not None:
+                yield _finding("national_id", told, "format", 0.8)
+            nino = _NINO.match(view.text, start)
+        else:
+            nino = _NINO.match(view.text, start - 3) if start >= 3 and view.text[start - 2].isupper() else None
         if nino and nino[0][:2] not in _NOT_NINO:
             yield _finding("national_id", nino, "gb.nino format", 0.8)
         match = shapes.match(view.text, start)
