@@ -60,11 +60,15 @@ class Planner:
             for name in decision.plan:
                 if self._runtime.infos[name].kind != "canned":
                     self.tokens(name)
-        return replace(
-            decision,
+        return Decision(
+            rule=decision.rule,
             levels=levels,  # its own: a decision that is remembered shall not change with a caller's receipt
             scores={name: result.score for name, result in scores.items()},
             because={name: result.because for name, result in scores.items()},
+            ladder=decision.ladder,
+            plan=decision.plan,
+            removed=decision.removed,
+            masked=decision.masked,
             estimates={name: self.worst_case(name) or Decimal(0) for name in decision.plan},
             saved_tokens=saved,
         )

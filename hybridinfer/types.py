@@ -85,7 +85,7 @@ class Message:
     @property
     def text(self) -> str:
         """The text parts, joined."""
-        return "".join(part.text for part in self.parts if isinstance(part, Text))
+        return "".join([part.text for part in self.parts if isinstance(part, Text)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,17 +171,28 @@ class Request:
     @property
     def needs(self) -> frozenset[Need]:
         """The capabilities a target must have to serve this request."""
-        parts = [part for message in self.messages for part in message.parts]
-        nested = [inner for part in parts if isinstance(part, ToolResult) for inner in part.content]
         needs: set[Need] = set()
-        if self.tools or any(isinstance(part, (ToolCall, ToolResult)) for part in parts):
+        if self.tools:
             needs.add("tools")
-        if any(isinstance(part, Image) for part in (*parts, *nested)):
-            needs.add("vision")
-        if any(isinstance(part, File) for part in parts):
-            needs.add("files")
         if self.response_format is not None and self.response_format.is_json:
             needs.add("json")
+        for message in self.messages:
+            for part in message.parts:
+                match part:
+                    case Text():
+                        pass
+                    case ToolCall():
+                        needs.add("tools")
+                    case ToolResult(content=content):
+                        needs.add("tools")
+                        if any(isinstance(inner, Image) for inner in content):
+                            needs.add("vision")
+                    case Image():
+                        needs.add("vision")
+                    case File():
+                        needs.add("files")
+                    case Opaque():
+                        pass
         return frozenset(needs)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,7 @@ def _hold(db: sqlite3.Connection, hold: Hold) -> Refusal | None:
             used = _used(db, account)
             if used + hold.amount > account.limit:
                 return Refusal(index, used)
-    buckets = json.dumps([(account.key, account.bucket) for account in hold.accounts])
+    buckets = _buckets(*[(account.key, account.bucket) for account in hold.accounts])
     db.execute(
         "INSERT INTO holds (id, receipt, target, amount, expires, buckets) VALUES (?, ?, ?, ?, ?, ?)",
         (hold.id, hold.receipt_id, hold.target, hold.amount, hold.expires, buckets),
@@ -142,6 +143,18 @@ def _hold(db: sqlite3.Connection, hold: Hold) -> Refusal | None:
     return None
 
 
+@lru_cache(maxsize=1024)
+def _buckets(*pairs: tuple[str, int]) -> str:
+    """What a hold is booked on, in its row; the same for all holds of a window."""
+    return json.dumps(pairs)
+
+
+@lru_cache(maxsize=1024)
+def _pairs(buckets: str) -> tuple[tuple[str, int], ...]:
+    """The opposite of `_buckets`."""
+    return tuple((account, bucket) for account, bucket in json.loads(buckets))
+
+
 def _settling(hold_id: str, amount: int, *, estimated: bool) -> Work[None]:
     def settle(db: sqlite3.Connection) -> None:
         row = db.execute("DELETE FROM holds WHERE id = ? RETURNING amount, buckets", (hold_id,)).fetchone()
@@ -150,7 +163,7 @@ def _settling(hold_id: str, amount: int, *, estimated: bool) -> Work[None]:
         held, buckets = row
         db.executemany(
             "UPDATE accounts SET booked = booked + ?, estimated = estimated + ? WHERE account = ? AND bucket = ?",
-            [(amount - held, amount if estimated else 0, account, bucket) for account, bucket in json.loads(buckets)],
+            [(amount - held, amount if estimated else 0, account, bucket) for account, bucket in _pairs(buckets)],
         )
 
     return settle

@@ -142,9 +142,8 @@ class Writer:
 
     def _take(self, most: int) -> list[_Item | None]:
         taken: list[_Item | None] = []
-        with contextlib.suppress(IndexError):
-            while len(taken) < most:
-                taken.append(self._waiting.popleft())
+        while self._waiting and len(taken) < most:  # whoever holds the lock is the only one to take
+            taken.append(self._waiting.popleft())
         return taken
 
     def _work(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from importlib import resources
 from itertools import accumulate, pairwise
 from threading import Lock
@@ -29,6 +30,7 @@ def encoding(name: EncodingName) -> Encoding:
     return _built[name]
 
 
+@lru_cache(maxsize=256)
 def encoding_name(model: str) -> tuple[EncodingName, bool]:
     """The encoding of `model`, and whether that is known (True) or only the nearest one we have (False).
 
