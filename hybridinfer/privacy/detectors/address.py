@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ..finding import Finding
 from .hints import hints
+from .lazy import lazy
 from .view import View
 
 _KINDS = (
@@ -16,7 +17,7 @@ _KINDS = (
 )
 _UNIT = r"(?:,?\s+(?:Apt|Apartment|Suite|Ste|Unit|Floor|Fl|Flat|Room|Rm|No|#)\.?\s*#?[\w-]{1,6})?"
 _TOWN = r"(?:,?\s+[A-Z][\w .'’-]{1,30})?(?:,?\s+[A-Z]{2},?\s+[0-9]{5}(?:-[0-9]{4})?)?"
-_ENGLISH = re.compile(
+_ENGLISH = lazy(
     r"[0-9]{1,6}(?:-[0-9]{1,4})?[A-Za-z]?,?[ \n]{1,3}(?:(?:[NSEW]|[NS][EW]|North|South|East|West)\b\.?\s+)?"
     r"(?:[A-Z0-9][\w'’.-]{0,24}\s+){1,4}?(?:"
     + _KINDS
@@ -24,40 +25,40 @@ _ENGLISH = re.compile(
     + _UNIT
     + _TOWN
 )
-_ROMANCE = re.compile(
+_ROMANCE = lazy(
     r"(?<!\w)(?:(?:Calle|Avenida|Plaza|Paseo|Carrer|Rua|Rúa|Travessa|Praça|Via|Viale|Corso|Piazza|Largo|[Rr]ue|[Aa]venue|[Bb]oulevard|[Aa]llée"
     r"|[Cc]hemin|[Qq]uai|[Uu]lica|[Aa]leja|Strada|Bulevardul|улица|проспект)[ ]|(?:C/|Avda\.|Av\.|ul\.|Str\.|ул\.|пр\.)[ ]?)"
     r"[^\W\d_][\w .'’ºª-]{1,40}?,?[ ]?(?:n[ºo°]\.?[ ]?|núm\.?[ ]?)?[0-9]{1,5}(?:[ ]?[A-Za-z]\b)?(?:[/ m.]{1,4}[0-9]{1,4})?(?!\w)"
 )
-_FRENCH = re.compile(
+_FRENCH = lazy(
     r"[0-9]{1,5}(?:\s?(?:bis|ter|quater))?,?\s(?:rue|avenue|av\.|boulevard|bd|place|allée|chemin|impasse|quai|route|cours|square|passage)"
     r"\s(?:(?:de|du|des|la|le|les|d'|l'|aux?)\s?){0,3}[^\W\d_][\w'’-]{1,30}(?:\s[A-ZÀ-Ý][\w'’-]{1,30}){0,3}"
 )
-_GERMANIC = re.compile(
+_GERMANIC = lazy(
     r"[A-ZÄÖÜÅØÆ](?<!\w.)[\w.-]{1,40}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer|steig|straat|laan|plein|gracht|kade|dijk|gatan|vägen|gata|vei|veien|gade|vej|katu|tie)"
     r"\s[0-9]{1,4}(?:\s?[a-zA-Z]\b)?(?:,?\s+(?:[A-Z]{1,2}-)?[0-9]{4,5}\s+[A-ZÄÖÜÅØÆ][\w-]{1,30})?(?!\w)"
     r"|[A-ZÄÖÜ](?<!\w.)[\w-]{1,30}[ -](?:Straße|Strasse|Str\.|Weg|Platz|Allee|Ring)\s[0-9]{1,4}(?:\s?[a-z]\b)?(?!\w)"
 )
-_BOX = re.compile(
+_BOX = lazy(
     r"(?:P\.?\s?O\.?\s?Box|Post(?:\s?[Oo]ffice)?\s?[Bb]ox|PO BOX|Postfach|Apartado|Casella Postale|Boîte Postale|Postbus|Postboks)\s+#?[0-9]{1,6}\b"
 )
-_ASIAN = re.compile(
+_ASIAN = lazy(
     r"[\u4e00-\u9fff]{2,12}(?:路|街|道|巷)[0-9]{1,5}(?:号|號)|[\u4e00-\u9fff]{1,8}[都道府県市区町村][\u4e00-\u9fff\u3040-\u30ff]{1,12}[0-9]{1,3}[-丁][0-9]{1,3}"
 )
-_CYRILLIC = re.compile(
+_CYRILLIC = lazy(
     r"(?:ул\.|улица|вул\.|пр-?т\.?|просп\.|проспект|пер\.|переулок|наб\.|ш\.|шоссе|бул\.|бульвар|пл\.)\s?[А-Яа-яЁёІіЇїЄє][А-Яа-яЁёІіЇїЄє .-]{1,40},?\s?(?:д\.|дом|буд\.)?\s?[0-9]{1,4}[А-Яа-я]?(?:,?\s?(?:кв\.|корп\.|к\.|стр\.)\s?[0-9]{1,4}){0,2}"
 )
-_KOREAN = re.compile(
+_KOREAN = lazy(
     r"[가-힣]{1,10}(?:시|도|구|군)\s(?:[가-힣0-9]{1,12}\s){0,3}[가-힣0-9]{1,12}(?:로|길|동)\s?[0-9]{1,4}(?:-[0-9]{1,4})?"
 )
 _SCRIPTS = tuple(
-    (re.compile(script), pattern)
+    (lazy(script), pattern)
     for script, pattern in (("[\u4e00-\u9fff]", _ASIAN), ("[\u0400-\u04ff]", _CYRILLIC), ("[가-힣]", _KOREAN))
 )
-_MILITARY = re.compile(
+_MILITARY = lazy(
     r"(?i)(?:(?:PSC|Unit|CMR)\s[0-9]{1,5},?\sBox\s[0-9]{1,5}(?:[\s,]{1,3}[AFD]PO,?\sA[AEP]\s[0-9]{5})?|\b[AFD]PO,?\sA[AEP]\s[0-9]{5}(?:-[0-9]{4})?)\b"
 )
-_WITH_UNIT = re.compile(
+_WITH_UNIT = lazy(
     r"[0-9]{1,6}[A-Za-z]?,?\s[^\W\d_][^\n,]{2,60}?[,\n]?[\s>?|*]{0,8}"
     r"(?:suite|ste\.?|apt\.?|apartment|unit|flat|appartement|wohnung|piso|interno|lägenhet)\s?#?[0-9]{1,5}[A-Za-z]?(?!\w)",
     re.IGNORECASE,
@@ -68,13 +69,13 @@ _CUES = frozenset({
     "mailed", "return", "sent", "meet", "off", "up", "moved", "move", "corner", "office", "taxi", "anschrift", "wohnhaft",
     "adres", "adresa", "osoite", "cím", "lakcím", "wohne", "wohnt",
 })  # fmt: skip
-_LABEL = re.compile(
+_LABEL = lazy(
     r"\b(?:anschrift|wohnhaft|wohn[et]|adresa?|osoite|(?:lak)?cím|address|addr|dirección|adresse|indirizzo|endereço|li(?:ve|ves|ved|ving)|resid(?:e|es|ed|ing)|located|based|ship(?:ped)?|deliver(?:ed)?"
     r"|mail(?:ed)?|return|corner of(?: the)?|sent|meet(?: me| us)?|drops? (?:you|me|us) off|pick (?:you|me|us) up|moved?|office is|taxi)\b['\"]?\s?[:=]?\s{0,6}(?:(?:is|are|at|on|to|in|it is)\s){0,2}[\"']?"
 )
-_HOME = re.compile(r"(?:li(?:ves?|ving)|resid(?:es?|ing)) (?:at|on) |corner of (?:the )?")
-_AT_HOME = re.compile(r"[0-9]{1,6}[a-z]?,? (?:[0-9]{1,4} )?(?:[^\W\d_][\w'’.-]{0,24}[ ]?){1,5}")
-_LABELLED = re.compile(
+_HOME = lazy(r"(?:li(?:ves?|ving)|resid(?:es?|ing)) (?:at|on) |corner of (?:the )?")
+_AT_HOME = lazy(r"[0-9]{1,6}[a-z]?,? (?:[0-9]{1,4} )?(?:[^\W\d_][\w'’.-]{0,24}[ ]?){1,5}")
+_LABELLED = lazy(
     r"[0-9]{1,6}[A-Za-z]?,?\s(?:[0-9]{1,4}\s)?(?:[^\W\d_][\w'’.-]{0,24}[ ,]{1,2}){1,5}[0-9]{1,5}(?!\w)"
     r"|[A-ZÀ-Ý][\w'’.-]{1,24}(?:\s[A-ZÀ-Ý][\w'’.-]{1,24}){0,3}\s(?!(?:19|20)[0-9]{2}\b)[0-9]{1,5}[A-Za-z]?(?=[,.;]?(?:\s|$))"
 )
@@ -82,9 +83,7 @@ _NUMBER = re.compile(
     r"[0-9](?<![\w.$€£-][0-9])(?:(?<![0-9][\s\S][0-9])|(?![0-9]{0,5}[\s\S][0-9]))[0-9]{0,5}(?![0-9])(?=[A-Za-z]{0,6}[,.;:)\"']?(?:\s|$)|[-/][0-9])"
 )
 """A number that may be a house's: not one in the middle of a row of numbers."""
-_STREET_FOLLOWS = re.compile(
-    r"[0-9]{1,6}(?:-[0-9]{1,4})?[A-Za-z]{0,6},?\s{1,3}(?:bis\s|ter\s|[0-9]{1,4}\s)?([^\W\d_]+)"
-)
+_STREET_FOLLOWS = lazy(r"[0-9]{1,6}(?:-[0-9]{1,4})?[A-Za-z]{0,6},?\s{1,3}(?:bis\s|ter\s|[0-9]{1,4}\s)?([^\W\d_]+)")
 _AFTER, _BEFORE, _LEAD = 90, 60, 50
 """How far a street may stand from its number, in characters."""
 _STREETS = frozenset(_KINDS.lower().split("|"))
@@ -95,7 +94,7 @@ _FRENCH_STREETS = frozenset({
 _UNITS = frozenset(
     {"suite", "ste", "apt", "apartment", "unit", "flat", "appartement", "wohnung", "piso", "interno", "lägenhet"}
 )
-_UNIT_ALONE = re.compile(r"\b(?:Suite|Ste\.?|Apt\.?|Apartment)\s#?[0-9]{1,5}[A-Za-z]?(?!\w)")
+_UNIT_ALONE = lazy(r"\b(?:Suite|Ste\.?|Apt\.?|Apartment)\s#?[0-9]{1,5}[A-Za-z]?(?!\w)")
 _UNIT_HINTS = hints(
     "suite ", "ste ", "ste.", "apt ", "apt.", "apartment ", "unit ", "flat ", "appartement ", "wohnung ", "piso ",
     "interno ", "lägenhet ",

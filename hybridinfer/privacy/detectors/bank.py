@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from ..finding import Finding
 from .hints import hints, labels
 from .labels import labelled
+from .lazy import lazy
 from .view import View, digits
 
-_IBAN = re.compile(r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]{1,4}){3,8}(?![A-Za-z0-9])")
-_IBAN_CUE = re.compile(r"iban|account|konto|compte|cuenta|conta|rekening|rachun")
+_IBAN = lazy(r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]{1,4}){3,8}(?![A-Za-z0-9])")
+_IBAN_CUE = lazy(r"iban|account|konto|compte|cuenta|conta|rekening|rachun")
 _LENGTHS = (
     "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 ES24 FI18 "
     "FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 "
@@ -36,24 +37,24 @@ _WORDS_TOO = frozenset(
 _ROUTING = labels("routing number", "routing", "aba routing", "aba number", "aba", "rtn", "transit number")
 _BICS = hints("swift", "bic")
 _IFSCS = hints("ifsc")
-_ACCOUNT_VALUE = re.compile(r"(?:[xX*•]{2,12}[- ]?)?[0-9](?:[ -]?[0-9]){5,25}(?![A-Za-z0-9])(?![.,][0-9])")
+_ACCOUNT_VALUE = lazy(r"(?:[xX*•]{2,12}[- ]?)?[0-9](?:[ -]?[0-9]){5,25}(?![A-Za-z0-9])(?![.,][0-9])")
 _FAR_ACCOUNT = re.compile(r"[0-9](?:[ -]?[0-9]){8,19}(?![A-Za-z0-9])(?![.,][0-9])")
-_RANGE = re.compile(r"[0-9]{4} ?- ?[0-9]{4}")
-_BIC_LINK = re.compile(r"(?:[/ ](?:bic|swift))?(?: (?:code|number|no|is))*[:.#]?\s{0,3}(?:is )?")
-_ROUTING_VALUE = re.compile(r"[0-9]{9}(?![0-9])")
-_IFSC = re.compile(r"(?<![A-Za-z0-9])[A-Z]{4}0[A-Z0-9]{6}(?![A-Za-z0-9])")
-_IFSC_CUE = re.compile(r"ifsc")
-_BIC_VALUE = re.compile(r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?(?![A-Za-z0-9])")
-_UPI = re.compile(
+_RANGE = lazy(r"[0-9]{4} ?- ?[0-9]{4}")
+_BIC_LINK = lazy(r"(?:[/ ](?:bic|swift))?(?: (?:code|number|no|is))*[:.#]?\s{0,3}(?:is )?")
+_ROUTING_VALUE = lazy(r"[0-9]{9}(?![0-9])")
+_IFSC = lazy(r"(?<![A-Za-z0-9])[A-Z]{4}0[A-Z0-9]{6}(?![A-Za-z0-9])")
+_IFSC_CUE = lazy(r"ifsc")
+_BIC_VALUE = lazy(r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?(?![A-Za-z0-9])")
+_UPI = lazy(
     r"(?<![\w.-])[\w.-]{2,60}@(?:ok(?:axis|hdfcbank|icici|sbi)|ybl|ibl|axl|apl|upi|paytm|yapl|waicici)(?![\w.-])"
 )
 """Handles of India's payment interface."""
-_WALLET = re.compile(
+_WALLET = lazy(
     r"\b(?:bc1[a-z0-9]{25,59}|[13][1-9A-HJ-NP-Za-km-z]{25,34}|0x[0-9a-fA-F]{40}|[LM][1-9A-HJ-NP-Za-km-z]{33}"
     r"|r[1-9A-HJ-NP-Za-km-z]{24,34}|addr1[a-z0-9]{50,100}|T[1-9A-HJ-NP-Za-km-z]{33})\b"
 )
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_WALLET_CUE = re.compile(
+_WALLET_CUE = lazy(
     r"wallet|bitcoin|\bbtc\b|ethereum|\beth\b|crypto|address|litecoin|\bltc\b|ripple|\bxrp\b|cardano|tron\b"
 )
 

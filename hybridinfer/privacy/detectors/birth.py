@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from ..finding import Finding
 from .hints import hints
+from .lazy import lazy
 from .view import View
 
 _CUES = (
@@ -25,16 +25,16 @@ _STEMS = hints(
 )  # fmt: skip
 """One of them is in every cue."""
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|ene|abr|ago|dic|fév|avr|mai|juin|juil|août|déc|mär|okt|dez|gen|mag|giu|lug|set|ott)[a-zéûä]{0,9}\.?"
-_DATE = re.compile(
+_DATE = lazy(
     r"[^\n\w]{0,6}(?:(?:is|was|on|le|el|il|am|em|the|ist|est|es|è|é|är|er|to|jest|pada|είναι|है|היא)\b[^\n\w]{1,4}){0,3}"
     r"(?P<date>[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}(?![0-9])"
     rf"|[0-9]{{1,2}}(?:st|nd|rd|th)?[ .]{{1,2}}(?:of |de )?{_MONTH}[ ,]{{1,2}}(?:de )?[0-9]{{4}}"
     rf"|{_MONTH} [0-9]{{1,2}}(?:st|nd|rd|th)?,? [0-9]{{4}}"
     r"|[0-9]{4}年[0-9]{1,2}月[0-9]{1,2}日)"
 )
-_LONG_AGO = re.compile(r"(?<![0-9])1[0-8][0-9]{2}(?![0-9])")
+_LONG_AGO = lazy(r"(?<![0-9])1[0-8][0-9]{2}(?![0-9])")
 """Years in which nobody alive was born."""
-_YEAR = re.compile(r"[0-9](?:[0-9]{3}|[-/.][0-9])")
+_YEAR = lazy(r"[0-9](?:[0-9]{3}|[-/.][0-9])")
 
 
 def detect(view: View) -> Iterator[Finding]:

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 
 from ..finding import Finding
+from .lazy import lazy
 from .view import View, digits
 
-_RUN = re.compile(r"[0-9](?<![\w.$€£][0-9])(?<![0-9]-.)(?:[ -]{0,2}[0-9]){11,40}(?![\w]|[.,][0-9])", re.ASCII)
-_GROUP = re.compile(r"[0-9]+")
-_CUE = re.compile(
+_RUN = lazy(r"[0-9](?<![\w.$€£][0-9])(?<![0-9]-.)(?:[ -]{0,2}[0-9]){11,40}(?![\w]|[.,][0-9])", re.ASCII)
+_GROUP = lazy(r"[0-9]+")
+_CUE = lazy(
     r"card|visa\b|master|amex|american express|discover|\bcc\b|credit|debit|maestro|diners|\bjcb\b"
     r"|tarjeta|carte|carta|karte|kort|kaart|karta|karty|kartę|kortti|cartão|kart|卡|カード|карт"
 )
@@ -29,7 +30,7 @@ _GROUPINGS = frozenset(
 )
 _LENGTHS = range(12, 20)
 _MOST_GROUPS = 6
-_ISSUER = re.compile(r"[3-6]|2[2-7]|1800|2131")
+_ISSUER = lazy(r"[3-6]|2[2-7]|1800|2131")
 
 
 def detect(view: View) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..finding import Finding
 from .hints import hints
+from .lazy import lazy
 from .text import entropy, is_placeholder
 from .view import View, around
 
@@ -34,7 +35,7 @@ _FORMS = (
     Form(
         _CODES,
         hints(" code", " pin", "combination"),
-        re.compile(
+        lazy(
             rf"\b(?:door|gate|alarm|garage|entry|entrance|lock(?:box)?|safe|vault|keypad|building|access|unlock|screen|voicemail|sim|card|phone)"
             rf"[\s-](?:code|pin|pin code|combination){_FOR}(?:{_IS})[\"'#*]?([0-9]{{4,10}}#?|[0-9]{{1,2}}-[0-9]{{1,2}}-[0-9]{{1,2}})(?![\w.-])"
         ),
@@ -42,7 +43,7 @@ _FORMS = (
     Form(
         _CODES,
         hints(" code", " otp", "passcode"),
-        re.compile(
+        lazy(
             rf"\b(?:verification|one[- ]time|login|sign[- ]?in|sms|confirmation|2fa|mfa|authenticat\w+|otp|security|auth)"
             rf"\s(?:code|passcode|pin){_FOR}(?:{_IS})[\"']?((?:[a-z]-)?[0-9]{{3}}[ -]?[0-9]{{3,5}})(?![\w.-])"
         ),
@@ -50,7 +51,7 @@ _FORMS = (
     Form(
         _CODES,
         hints("recovery", "backup", "2fa", "mfa", "totp", "authenticator", "seed", "activation", "product key", "serial key"),
-        re.compile(
+        lazy(
             rf"\b(?:recovery|backup|2fa|mfa|totp|authenticator|activation|product|serial|licen[sc]e|scratch)\s(?:[a-z0-9]{{2,10}}\s)?(?:codes?|keys?|seed|secret){_FOR}(?:{_IS})"
             r"[\"']?((?=[^\n]{0,12}[0-9])[A-Za-z0-9]{4,8}(?:-[A-Za-z0-9]{4,8}){1,7}|[A-Za-z2-7]{16,64}|(?=[^\n]{0,11}[0-9])[A-Za-z0-9]{8,40})(?![\w-])",
             re.IGNORECASE,
@@ -60,7 +61,7 @@ _FORMS = (
     Form(
         hints("phrase", "mnemonic", " seed"),
         hints("phrase", "mnemonic", "seed"),
-        re.compile(
+        lazy(
             rf"(?:pass ?phrase|seed(?: phrase| words)?|(?:recovery|backup|secret) phrase|mnemonic)(?:\s(?:for|to|of)\s[^\n:=.]{{1,40}}?)?(?:{_IS})[\"'“]?"
             r"((?:[a-z]{2,12}[ ,-]{1,2}){3,24}[a-z]{2,12})(?![a-z])"
         ),
@@ -69,20 +70,20 @@ _FORMS = (
     Form(
         hints("phrase", "mnemonic", " seed"),
         hints("phrase", "mnemonic", "seed"),
-        re.compile(r"(?<![a-z])(?<![a-z][ ,])((?:[a-z]{3,8}[ ,]{1,2}){11}(?:(?:[a-z]{3,8}[ ,]{1,2}){3}){0,4}[a-z]{3,8})(?![a-z]|[ ,][a-z])"),
+        lazy(r"(?<![a-z])(?<![a-z][ ,])((?:[a-z]{3,8}[ ,]{1,2}){11}(?:(?:[a-z]{3,8}[ ,]{1,2}){3}){0,4}[a-z]{3,8})(?![a-z]|[ ,][a-z])"),
         least=2.5,
     ),
     Form(
         hints("wifi", "wi-fi", "wlan", "ssid", "wpa"),
         hints("wifi", "wi-fi", "wlan", "ssid", "wpa"),
-        re.compile(
+        lazy(
             r"\b(?:wi-?fi|wlan|ssid|wpa[23]?)\b[^\n]{0,60}?\b(?:key|code|pass|password|psk|passwort|schlüssel|clave|clé)(?:\sis)?\s?[:=]?\s{0,2}[\"']?([^\s\"',;]{8,63})"
         ),
     ),
     Form(
         hints(" -", "/user:"),
         hints("sshpass", "net use", "redis-cli", "docker login", "az login", "ldap", "rdesktop", "mosquitto", "7z", "zip", "smbclient", "htpasswd"),
-        re.compile(
+        lazy(
             r"\b(?:(?:sshpass|docker login|az login|rdesktop|podman login|helm registry login)\b[^\n]{0,120}?\s-p[ =]?|redis-cli\b[^\n]{0,80}?\s-a[ =]|mosquitto_(?:pub|sub)\b[^\n]{0,120}?\s-P[ =]"
             r"|ldap(?:search|modify|add|whoami)\b[^\n]{0,160}?\s-w[ =]|(?:7z|7za|unzip|zip)\b[^\n]{0,40}?\s-[pP][ ]?|smbclient\b[^\n]{0,120}?-U[ =]?[^\s%]{1,40}%"
             r"|net use\b[^\n]{0,120}?/user:[^\s]{1,60} |htpasswd\s-\w*b\w*\s\S{1,80}\s\S{1,40}\s)[\"']?([^\s\"'|;&<>$-][^\s\"'|;&<>]{3,80})"
@@ -91,13 +92,13 @@ _FORMS = (
     Form(
         hints("cv", "security code"),
         hints("cvv", "cvc", "security code"),
-        re.compile(r"\b(?:cvv2?|cvc2?|cv2|card security code|security code)\b(?:\s(?:number|code|no))?(?:\sis)?\s?[:=#]?\s{0,2}[\"']?([0-9]{3,4})(?![\w.-])"),
+        lazy(r"\b(?:cvv2?|cvc2?|cv2|card security code|security code)\b(?:\s(?:number|code|no))?(?:\sis)?\s?[:=#]?\s{0,2}[\"']?([0-9]{3,4})(?![\w.-])"),
         kind="payment_card",
     ),
     Form(
         hints("value"),
         hints("passw", "secret", "token", "api_key", "apikey", "pwd", "credential"),
-        re.compile(
+        lazy(
             r"(?:name|key|id)[\"']?\s?[=:]\s?[\"']?[\w.:-]{0,40}?(?:passw|secret|token|api_?key|pwd|credential)[\w.:-]{0,30}[\"']?[,\s]{1,20}[\"']?value[\"']?\s?[=:]\s?[\"']?([^\"'\s<>,{}$]{6,200})",
             re.IGNORECASE,
         ),
@@ -109,11 +110,11 @@ _LOWER = frozenset({0, 1, 3, 5, 7})
 """Forms that are read in lower case."""
 _BEFORE, _AFTER = 60, 320
 """How far a match may reach to both sides of its hint, in characters."""
-_STOPS = re.compile(
+_STOPS = lazy(
     r"\b(?:the|an?|to|of|is|are|and|for|your|or|in|must|be|should|it|used|which|when|not|by|from|as|can|will|was|were|with|have|has|but|they|this|that|these|there|then|than|how|what|into)\b"
 )
-_CARD = re.compile(r"card|visa|master|amex|credit|debit|exp")
-_TOKEN = re.compile(
+_CARD = lazy(r"card|visa|master|amex|credit|debit|exp")
+_TOKEN = lazy(
     r"(?<![\w/.-])[a-z]{2,12}[_-](?:[a-z0-9]{2,8}[_-]){0,2}(?=[A-Za-z0-9_-]{0,40}[0-9])(?=[A-Za-z0-9_-]{0,40}[A-Z])(?=[A-Za-z0-9_-]{0,40}[a-z])([A-Za-z0-9]{24,120})(?![\w/.-])"
 )
 

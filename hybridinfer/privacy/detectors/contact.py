@@ -7,32 +7,33 @@ from collections.abc import Iterator
 
 from ..finding import Finding
 from .hints import hints
+from .lazy import lazy
 from .view import View, around
 
 _LOCAL_SIGNS = frozenset("_.+%'-")
 _LONGEST_LOCAL = 64
-_DOMAIN = re.compile(r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![^\W\d]|@)")
-_SPELLED = re.compile(
+_DOMAIN = lazy(r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![^\W\d]|@)")
+_SPELLED = lazy(
     r"[\w.+-]{1,64}\s?(?:\[\s?at\s?\]|\(\s?at\s?\)|\{\s?at\s?\}|<at>)\s?[\w-]{1,63}"
     r"(?:(?:\s?(?:\[\s?dot\s?\]|\(\s?dot\s?\)|\{\s?dot\s?\}|<dot>)\s?|\.)[\w-]{1,63}){1,4}",
     re.IGNORECASE,
 )
 _SPELLED_HINTS = hints("[at]", "(at)", "{at}", "<at>", "[ at ]", "( at )", "{ at }")
-_IN_WORDS = re.compile(
+_IN_WORDS = lazy(
     r"[\w+-]{1,64}(?: (?:dot|punkt|punto|point) [\w+-]{1,64}){0,4} (?:at|@) [\w-]{1,63}(?: (?:dot|punkt|punto|point) [\w-]{1,63}){0,3}"
     r" (?:dot|punkt|punto|point) (?:com|org|net|edu|gov|io|co|info|de|fr|es|it|nl|uk|ch|at|se|no|dk|fi|pl|pt|br|in|jp|cn|ru|us|ca|au|eu)\b",
     re.IGNORECASE,
 )
 _DOTS = hints(" dot ", " punkt ", " punto ", " point ")
-_RESERVED = re.compile(r"(?:^|\.)(?:example\.[a-z]{2,6}|example|test|invalid|localhost|local)$")
-_NOBODY = re.compile(
+_RESERVED = lazy(r"(?:^|\.)(?:example\.[a-z]{2,6}|example|test|invalid|localhost|local)$")
+_NOBODY = lazy(
     r"(?:your?|my|the|some|any|no|to|from)?[._-]?(?:user|name|test|tester|demo|sample|example|admin|info|mail|email|contact|support|help|sales|hello|hi|me|you"
     r"|someone|somebody|anyone|nobody|person|customer|client|member|owner|author|sender|recipient|receiver|first|last|full|foo|bar|baz|qux|noreply|no-reply|root"
     r"|webmaster|postmaster|office|team|service|billing|dev|ops|jane|john|doe|smith|alice|bob|carol|dave|eve|joe|a|b|x|y|firstname|lastname|username|domain|address)"
     r"[0-9]{0,3}(?:[._+-]?(?:user|name|test|doe|smith|mail|email|address|last|lastname|here|[0-9]{1,3}))?"
 )
 """Local parts that name no one: with a reserved domain they are placeholders."""
-_USER_OF_URL = re.compile(r"://[^\s/@]{0,80}\Z")
+_USER_OF_URL = lazy(r"://[^\s/@]{0,80}\Z")
 """Before it: `user:password@host` is no address; `keys` looks at it."""
 _REMOTES = frozenset({"git", "hg", "svn"})
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from ..finding import Finding
 from .hints import hints, labels
 from .labels import labelled, loosely
+from .lazy import lazy
 from .view import View, digits
 
 _LABELS: Mapping[str, tuple[str, ...]] = {
@@ -49,7 +50,7 @@ _LABELS: Mapping[str, tuple[str, ...]] = {
         "kundennummer", "numéro client", "número de cliente", "loyalty number", "frequent flyer", "matrícula", "kennzeichen", "military id",
     ),
 }  # fmt: skip
-_MRZ = re.compile(r"\b[PIAC][A-Z<][A-Z]{3}[A-Z<]{3,40}<<[A-Z<]{1,40}(?:\s{1,2}[A-Z0-9<]{30,44})?")
+_MRZ = lazy(r"\b[PIAC][A-Z<][A-Z]{3}[A-Z<]{3,40}<<[A-Z<]{1,40}(?:\s{1,2}[A-Z0-9<]{30,44})?")
 """First line of a travel document's machine-readable zone (ICAO 9303), and the second where it follows."""
 _TYPE = {label: kind for kind, labels in _LABELS.items() for label in labels}
 _ALL = labels(*_TYPE)
@@ -67,14 +68,14 @@ _NAMED_TYPE = {
 }  # fmt: skip
 _NAMED = hints(*_NAMED_TYPE)
 """Documents whose number is told without its label too: `passport, mine is C29624249`."""
-_CODE = re.compile(
+_CODE = lazy(
     r"(?=[A-Z]{0,8}[0-9])[A-Z0-9]{7,18}(?!\w)|[0-9][A-Z0-9]{3}-[A-Z0-9]{3}-[A-Z0-9]{4}(?!\w)"
     r"|[0-9]{2} ?[0-9]{2},? ?(?:№|N|номер) ?[0-9]{6}(?!\w)"
 )
 """A number as printed, an American Medicare number, a Russian passport's series and number."""
 _LEAST, _LEAST_ALONE = 3, 7
 """Digits of a code beside letters, and of one without."""
-_DATE = re.compile(r"(?:19|20)[0-9]{6}|[0-3][0-9][01][0-9](?:19|20)[0-9]{2}")
+_DATE = lazy(r"(?:19|20)[0-9]{6}|[0-3][0-9][01][0-9](?:19|20)[0-9]{2}")
 
 
 def detect(view: View) -> Iterator[Finding]:

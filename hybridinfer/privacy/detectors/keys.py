@@ -7,28 +7,29 @@ from collections.abc import Iterator
 
 from ..finding import Finding
 from .hints import hints
+from .lazy import lazy
 from .text import entropy, is_placeholder
 from .view import View
 
-_PEM = re.compile(
+_PEM = lazy(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----END)){16,20000}(?:-----END [A-Z0-9 ]{0,40}KEY(?: BLOCK)?-----)?"
 )
-_PUTTY = re.compile(r"PuTTY-User-Key-File-\d:[\s\S]{0,1500}?Private-Lines:[\s\S]{20,8000}?(?=Private-MAC|$)")
-_JWT = re.compile(r"ey(?<![\w-]..)[A-Za-z0-9_-]{10,2000}+\.ey[A-Za-z0-9_-]{10,8000}(?:\.[A-Za-z0-9_-]{0,2000})?")
-_JWE = re.compile(r"ey(?<![\w-]..)[A-Za-z0-9_-]{10,2000}+(?:\.[A-Za-z0-9_-]{0,8000}){4}")
-_URL = re.compile(r"://[^\s/:@\"'<>?#]{0,80}:([^\s/\"'<>{}$]{2,120})@[\w.\[-]")
-_HEADER = re.compile(
+_PUTTY = lazy(r"PuTTY-User-Key-File-\d:[\s\S]{0,1500}?Private-Lines:[\s\S]{20,8000}?(?=Private-MAC|$)")
+_JWT = lazy(r"ey(?<![\w-]..)[A-Za-z0-9_-]{10,2000}+\.ey[A-Za-z0-9_-]{10,8000}(?:\.[A-Za-z0-9_-]{0,2000})?")
+_JWE = lazy(r"ey(?<![\w-]..)[A-Za-z0-9_-]{10,2000}+(?:\.[A-Za-z0-9_-]{0,8000}){4}")
+_URL = lazy(r"://[^\s/:@\"'<>?#]{0,80}:([^\s/\"'<>{}$]{2,120})@[\w.\[-]")
+_HEADER = lazy(
     r"(?:authorization[\"']?\s{0,3}[:=,]\s{0,3}[\"'(]{0,2}(?:basic|bearer|token|digest|apikey|negotiate)?\s{0,3}|(?:basic|bearer)\s{1,3})"
     r"(?P<v>[A-Za-z0-9._~+/=:-]{8,4000})",
     re.IGNORECASE,
 )
-_CURL_USER = re.compile(
+_CURL_USER = lazy(
     r"curl(?<!\w....)\b[^\n]{0,400}?\s(?:-u|--user)[ =]?(?:\"([^\"\s:]{1,80}:[^\"\n]{3,120})\"|'([^'\s:]{1,80}:[^'\n]{3,120})'|([^\s\"':]{1,80}:[^\s\"']{3,120}))"
 )
-_MYSQL = re.compile(r"\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n]{0,200}?\s-p([^\s\"'$-][^\s\"']{3,80})")
-_NUGET = re.compile(r"<add\s+key=\"(?:ClearText)?Password\"\s{1,9}value=\"([^\"]{8,400})\"", re.IGNORECASE)
-_SECRET_MANIFEST = re.compile(r"kind:\s{0,3}[\"']?secret\b", re.IGNORECASE)
-_MANIFEST_VALUE = re.compile(
+_MYSQL = lazy(r"\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n]{0,200}?\s-p([^\s\"'$-][^\s\"']{3,80})")
+_NUGET = lazy(r"<add\s+key=\"(?:ClearText)?Password\"\s{1,9}value=\"([^\"]{8,400})\"", re.IGNORECASE)
+_SECRET_MANIFEST = lazy(r"kind:\s{0,3}[\"']?secret\b", re.IGNORECASE)
+_MANIFEST_VALUE = lazy(
     r"^[ \t]{1,8}[\w.-]{1,80}:[ \t]{1,4}[\"']?([A-Za-z0-9+/]{10,4000}={0,2})[\"']?[ \t]*$", re.MULTILINE
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from .lazy import lazy
 from .view import View
 
 _LINK = re.compile(
@@ -17,10 +18,10 @@ _VALUE = re.compile(
     r"[A-Za-z]{0,4}[-/ ]?(?=[A-Za-z0-9/\-]{0,8}[0-9])[A-Za-z0-9](?:[A-Za-z0-9]|[-/ .](?=[A-Z0-9\-]{0,10}[0-9])){3,26}"
     r"(?:-[A-Za-z0-9]|\([0-9A]\))?(?![A-Za-z0-9])"
 )
-_JOINED = re.compile(r"s?(?:nummer|numret|nr|number|no|id)(?![a-z])", re.IGNORECASE)
+_JOINED = lazy(r"s?(?:nummer|numret|nr|number|no|id)(?![a-z])", re.IGNORECASE)
 """What may be joined to a label: `paspoortnummer`, `passnr`."""
 
-_WORDS = re.compile(r"[^\W\d_]{0,4}[^\w\n]{1,4}(?:[^\W\d_]{1,16}[^\w\n]{1,4}){0,5}?(?=[A-Za-z]{0,6}[0-9])")
+_WORDS = lazy(r"[^\W\d_]{0,4}[^\w\n]{1,4}(?:[^\W\d_]{1,16}[^\w\n]{1,4}){0,5}?(?=[A-Za-z]{0,6}[0-9])")
 """At most five words between a label and its value: `passport, mine is`, `NIK saya`, `pasaporte español`."""
 
 

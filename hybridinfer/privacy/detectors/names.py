@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from ..finding import Finding
+from .lazy import lazy
 from .view import View
 
 _WORD = r"[^\W\d_a-z][^\W\d_]{1,24}(?:[-'’][^\W\d_]{1,24})?"
-_NAME = re.compile(rf"{_WORD}(?:[ \t](?:[A-Z]\.|van|von|de|del|da|di|la|le|bin|al|{_WORD})){{0,3}}")
-_CUES = re.compile(
+_NAME = lazy(rf"{_WORD}(?:[ \t](?:[A-Z]\.|van|von|de|del|da|di|la|le|bin|al|{_WORD})){{0,3}}")
+_CUES = lazy(
     r"\b(?:my name is|i am called|name|full name|first name|last name|surname|patient|customer|client|employee|contact|owner|cardholder"
     r"|account holder|applicant|beneficiary|signed|regards|sincerely|dear|mr|mrs|ms|dr|prof|mx|nombre|nom|vorname|nachname)\b"
     r"[.:=\"',]{0,3}[ \t\n]{0,2}[\"']?"
 )
-_BEFORE_ADDRESS = re.compile(rf"({_WORD}(?:[ \t]{_WORD}){{1,2}})[ \t]?[<(]\s?[\w.+-]{{1,64}}@")
+_BEFORE_ADDRESS = lazy(rf"({_WORD}(?:[ \t]{_WORD}){{1,2}})[ \t]?[<(]\s?[\w.+-]{{1,64}}@")
 _NOT_NAMES = frozenset({
     "Sir", "Madam", "Team", "All", "Name", "The", "ID", "Id", "Number", "None", "Null", "Support", "Hiring",
     "Customer", "Service", "Address", "Email", "Phone",

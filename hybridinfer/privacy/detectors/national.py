@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from ..finding import Finding
 from .hints import labels
 from .labels import labelled
+from .lazy import lazy
 from .view import View, digits
 
 Kind = Literal["national_id", "tax_id"]
@@ -109,18 +110,16 @@ _SCHEMES = (
 _LABELS = {label: scheme for scheme in _SCHEMES for label in scheme.labels}
 _ALL = labels(*_LABELS)
 _SHAPED = tuple(scheme for scheme in _SCHEMES if scheme.shape)
-_SSN = re.compile(
-    r"[0-9](?<![\w.-][0-9])(?<!0[0-9]{2}-)[0-9]{2}([ -])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![\w-])", re.ASCII
-)
-_SSN_CUE = re.compile(r"ssn|social|soc\.? sec|tax id|\btin\b|itin|\bein\b|national id|taxpayer")
-_LIKELY = re.compile(r"\w(?:[ ./-]?\w){6}|\w{7}")
+_SSN = lazy(r"[0-9](?<![\w.-][0-9])(?<!0[0-9]{2}-)[0-9]{2}([ -])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![\w-])", re.ASCII)
+_SSN_CUE = lazy(r"ssn|social|soc\.? sec|tax id|\btin\b|itin|\bein\b|national id|taxpayer")
+_LIKELY = lazy(r"\w(?:[ ./-]?\w){6}|\w{7}")
 """The least that a number which needs no label begins with."""
-_TOLD = re.compile(
+_TOLD = lazy(
     r"784-(?:19|20)[0-9]{2}-[0-9]{7}-[0-9](?![\w-])|[A-Z]{1,2}[0-9]{6}\([0-9A]\)|(?<!\w)[STFGM][0-9]{7}[A-Z](?!\w)"
 )
 """Emirates ID, Hong Kong ID, Singapore's NRIC and FIN: told by their form alone."""
 _EMIRATES = "784-"
-_NINO = re.compile(r"[A-CEGHJ-PR-TW-Z](?<!\w.)[A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D](?!\w)")
+_NINO = lazy(r"[A-CEGHJ-PR-TW-Z](?<!\w.)[A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D](?!\w)")
 _NOT_NINO = ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
 _DIGITS = {"sin": 9, "nik": 16}
 """Of labels that are words or names as well: what else follows them has no such length."""

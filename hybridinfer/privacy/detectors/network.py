@@ -9,23 +9,20 @@ from collections.abc import Iterator
 
 from ..finding import Finding
 from .hints import hints
+from .lazy import lazy
 from .view import View, around
 
-_IPV4 = re.compile(
-    r"[0-9](?<![\w.][0-9])(?:[0-9]{0,2}\.)(?:[0-9]{1,3}\.){2}[0-9]{1,3}(?![0-9A-Za-z_]|\.[0-9])", re.ASCII
-)
-_IPV6 = re.compile(
-    r"[0-9a-fA-F:](?<![\w:][0-9a-fA-F:])[0-9a-fA-F]{0,4}:(?:[0-9a-fA-F]{0,4}:){1,6}[0-9a-fA-F]{0,4}(?![\w:])"
-)
-_MAC = re.compile(
+_IPV4 = lazy(r"[0-9](?<![\w.][0-9])(?:[0-9]{0,2}\.)(?:[0-9]{1,3}\.){2}[0-9]{1,3}(?![0-9A-Za-z_]|\.[0-9])", re.ASCII)
+_IPV6 = lazy(r"[0-9a-fA-F:](?<![\w:][0-9a-fA-F:])[0-9a-fA-F]{0,4}:(?:[0-9a-fA-F]{0,4}:){1,6}[0-9a-fA-F]{0,4}(?![\w:])")
+_MAC = lazy(
     r"[0-9a-fA-F](?<![\w:.-].)[0-9a-fA-F](?:([:-])[0-9a-fA-F]{2}(?:\1[0-9a-fA-F]{2}){4}|[0-9a-fA-F]{2}\.[0-9a-fA-F]{4}\.[0-9a-fA-F]{4})(?![\w:-])"
 )
-_QUADS = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}")
-_COLONS = re.compile(r":[0-9a-fA-F]{0,4}:[0-9a-fA-F:]")
-_HYPHENS = re.compile(r"-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-")
-_DOTS = re.compile(r"\.[0-9a-fA-F]{4}\.")
-_DEGREES = re.compile(r"\.[0-9]{4}")
-_VERSION = re.compile(r"(?:version|ver|v|release|build|section|chapter|§)[ .:=]*$|\b(?:up|down)grad|\bupdat|\bmigrat")
+_QUADS = lazy(r"\.[0-9]{1,3}\.[0-9]{1,3}")
+_COLONS = lazy(r":[0-9a-fA-F]{0,4}:[0-9a-fA-F:]")
+_HYPHENS = lazy(r"-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-[0-9a-fA-F]{2}-")
+_DOTS = lazy(r"\.[0-9a-fA-F]{4}\.")
+_DEGREES = lazy(r"\.[0-9]{4}")
+_VERSION = lazy(r"(?:version|ver|v|release|build|section|chapter|§)[ .:=]*$|\b(?:up|down)grad|\bupdat|\bmigrat")
 _MAC_HINTS = hints(
     "mac ",
     "mac:",
@@ -38,13 +35,13 @@ _MAC_HINTS = hints(
     "ethernet",
     "hardware addr",
 )
-_BARE_MAC = re.compile(
+_BARE_MAC = lazy(
     r"\b(?:mac|hwaddr|hw addr|bssid|physical addr|ethernet|hardware addr)(?:ess)?(?: addr(?:ess)?)?(?: is)?[\s:=#\"']{1,4}([0-9a-f]{12})(?![\w])"
 )
-_GEO = re.compile(
+_GEO = lazy(
     r"[-+]?[0-9](?<![\w.][-+0-9])[0-9]{0,2}\.[0-9]{4,15}°?\s?[NSns]?\s?[,;/]\s?(?:[\"']?lo?ng?(?:itude)?[\"']?[:=\s]{1,3})?[-+]?[0-9]{1,3}\.[0-9]{4,15}(?![0-9])"
 )
-_GEO_CUE = re.compile(
+_GEO_CUE = lazy(
     r"lat|lon|lng|gps|geo|coord|location|position|located|live|home|map|standort|ubicaci|posizione|position"
 )
 _NOBODYS = tuple(
@@ -67,7 +64,7 @@ _RANGES = {
 }
 """The same by version, as first and last number, for a search by halves."""
 _STARTS = {version: [first for first, _ in ranges] for version, ranges in _RANGES.items()}
-_CUE = re.compile(r"\bip\b|addr|host|server|client|login|logged|from|src|source|remote|node|ping|connect|network")
+_CUE = lazy(r"\bip\b|addr|host|server|client|login|logged|from|src|source|remote|node|ping|connect|network")
 
 
 def detect(view: View) -> Iterator[Finding]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from ..finding import Finding
 from .hints import hints
+from .lazy import lazy
 from .text import entropy, is_placeholder
 from .view import View, holds
 
-_KEY = re.compile(
+_KEY = lazy(
     r"identified by(?= ['\"])|passw(?:or)?ds?|passwd|passphrases?|passcodes?|pwd|(?<![a-z])p(?:ass|w|sw|ssw)(?![a-z])|(?<![a-z])mdp(?![a-z])|pass[_-]phrases?|pass(?=[=:])|secrets?|tokens?|api[_\- ]?keys?|auth[_\- ]?keys?|credentials?|creds?\b|(?<![a-z])key(?=\sis\s)"
     r"|(?:private|access|encryption|signing|account|shared|master|license|licence|storage|subscription|deploy|publishable|service)[_\- ]?keys?|(?<![a-z])key(?=[\"']?\s?[:=]+\s?[\"'])"
     r"|(?<![a-z])auth(?=[\"'_]?\s?[:=])|cookie|session[_\- ]?(?:id|key)|(?<![a-z])salt(?=[\"']?\s?[:=])|(?<![a-z])pin(?=\s(?:code|number|is)|[:=])|(?<![a-z])otp\b"
@@ -25,7 +26,7 @@ _HINTS = hints(
     "jelsz", "heslo", "κωδικ", "mật khẩu", "รหัสผ่าน", "kata sandi", "كلمة", "סיסמ", "лозинка", "lozinka", "geslo", "slaptaž", "parool",
     "contrasen", "pasahitza", "密碼", "暗証番号", "암호", "पासवर्ड",
 )  # fmt: skip
-_PASSWORD = re.compile(
+_PASSWORD = lazy(
     r"pass|pwd|\bp(?:w|sw|ssw)\b|mdp|identified|kennwort|contraseñ|clave|has[lł]o|senha|wachtwoord|lösenord|adgangskode|salasana|parola|şifre|пароль|密码|口令|パスワード|비밀번호|pin|cred|otp"
     r"|jelszó|heslo|κωδικός(?: πρόσβασης)?|mật khẩu|รหัสผ่าน|kata sandi|كلمة (?:المرور|السر)|סיסמ[הא]|лозинка|парола|lozinka|geslo|slaptažodis|parool|пароля|contrasenya|pasahitza|密碼|暗証番号|암호|पासवर्ड"
 )
@@ -36,9 +37,9 @@ _LINK = re.compile(
     r"(?:(?:basic|bearer|token)\s{1,3})?(?:[ubrf@]{0,2}(?P<quote>\\?[\"'`“‘]))?",
     re.IGNORECASE,
 )
-_BARE = re.compile(r"[^\s\"'`,;<>{}()\[\]|\\“”‘’]{4,200}")
-_SCRIPT = re.compile("[\u2e80-\ud7ff\uff00-\uffef]")
-_QUOTED = re.compile(r"[^\"'`\n“”‘’]{3,200}")
+_BARE = lazy(r"[^\s\"'`,;<>{}()\[\]|\\“”‘’]{4,200}")
+_SCRIPT = lazy("[\u2e80-\ud7ff\uff00-\uffef]")
+_QUOTED = lazy(r"[^\"'`\n“”‘’]{3,200}")
 _KINDS = (
     "private", "access", "encryption", "signing", "account", "shared", "master", "license", "licence", "storage",
     "subscription", "deploy", "publishable", "service", "api", "auth",
@@ -46,47 +47,47 @@ _KINDS = (
 """Of keys: the hint `key` stands behind them, every other hint begins its label."""
 _LONGEST_KIND = 13
 _CLOSING = {"“": "”", "‘": "’"}
-_IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)*[!?]?")
-_WORDS = re.compile(r"[A-Za-z]+(?:[_\-. /:][A-Za-z]+)*")
-_REFERENCE = re.compile(
+_IDENTIFIER = lazy(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)*[!?]?")
+_WORDS = lazy(r"[A-Za-z]+(?:[_\-. /:][A-Za-z]+)*")
+_REFERENCE = lazy(
     r"https?://|/|\.{1,2}/|--|file:|env[.:]|os\.|process\.|self\.|this\.|config[.\[]|arn:|vault:|secretref|projects/"
 )
-_SIGN = re.compile(r"[!@#$%^&*+=?~]")
-_ENVIRONMENT = re.compile(r"(?:^|\n)[ \t#/*;>-]{0,12}(?:export|set|env|-e|--env|\$env:)?[ \t]{0,3}[\w.-]{0,60}$")
-_NAME_OF_VALUE = re.compile(
+_SIGN = lazy(r"[!@#$%^&*+=?~]")
+_ENVIRONMENT = lazy(r"(?:^|\n)[ \t#/*;>-]{0,12}(?:export|set|env|-e|--env|\$env:)?[ \t]{0,3}[\w.-]{0,60}$")
+_NAME_OF_VALUE = lazy(
     r"pass|pwd|secret|token|key|user|name|value|string|config|input|field|data|text|cred|auth|var|arg|param|hash|enter|none|null|true|false|get|set"
 )
-_HARMLESS = re.compile(
+_HARMLESS = lazy(
     r"public|publishable|csrf|xsrf|max[_-]?token|min[_-]?token|num[_-]?token"
     r"|(?:name|[a-z_-]id|ids|path|file|length|len|size|type|url|uri|expir\w*|count|column|primary|foreign|sort|partition|bucket|cache|index|keyboard|keyword"
     r"|keying|tokenizer|code_?name|label|style|version|host|arn|alias|prefix|suffix|format|regex|pattern|policy|manager|store|max|min|num|limit|usage|message"
     r"|error|field|input|hint|prompt|title|description|_at|date|ttl|timeout|status|enabled|required|provider|class|selector)[\"']?$"
 )
 """Labels that speak about a key or a password without holding one."""
-_SEGMENTS = re.compile(
+_SEGMENTS = lazy(
     r"(?:[A-Za-z]+[0-9]{0,2}[A-Za-z]*|[0-9]{1,3})(?:[._/:=+-](?:[A-Za-z]+[0-9]{0,2}[A-Za-z]*|[0-9]{1,3}))+"
 )
 """Words and small numbers joined by signs: a name, a version, a file, not a key."""
-_SAID_BEFORE = re.compile(
+_SAID_BEFORE = lazy(
     r"(?<!\S)[\"'`“(]?([^\s\"'`“”()]{6,60})[\"'`”)]?\s(?:is|as|was|for)\s(?:my|the|our|your|their|his|her|a|new|default)\s(?:[\w-]{2,15}\s){0,2}\Z",
     re.IGNORECASE,
 )
 _SAYING = (" is", " as", " was", " for")
-_SAID_LATER = re.compile(
+_SAID_LATER = lazy(
     r"(?:[ \t][^\s:=,;.()\"']{1,24}){1,6}?(?:[ \t](?:is|was|es|ist|lautet|est|c['’]est|è|é|jest|to|är|er|on|je|este|olarak|adalah|είναι|це)(?:[ \t](?:now|still|currently|jetzt|ahora))?[ \t:]|[ \t]?:)[ \t]{0,3}"
     r"[\"'`“]?([^\s\"'`,;<>{}()\[\]|\\“”]{4,80})",
     re.IGNORECASE,
 )
-_SAID_OF = re.compile(
+_SAID_OF = lazy(
     r"(?:[ \t][^\W\d_]{1,16}){1,3}[ \t][\"'`“]?((?=[^\s]{0,30}[!#$%^&*+=?_~])(?=[^\s]{0,30}[0-9])(?=[^\s]{0,30}[a-z])(?=[^\s]{0,30}[A-Z])[\w!#$%^&*+=?~-]{8,40})(?=[\"'`”,.;!]?(?:\s|\Z))"
 )
 """`пароль от админки Snegir_2291`: with no verb, only what has letters of both cases, digits and signs."""
-_STANDARD = re.compile(
+_STANDARD = lazy(
     r"[A-Z]{2,8}-?[0-9]{2,6}(?:[-:][0-9]{1,4})?|(?i:n?varchar|char|bcrypt|argon2|scrypt|pbkdf2|sha|md5)\w*"
 )
 """`the hash of the password is SHA256`."""
-_USER = re.compile(r"\b(?:user(?:name)?|login|email|account|id)\b[^\n]{1,30}(?:[/,;|]|and|with)\s?\Z")
-_MIXED_CASE = re.compile(r"[a-z][A-Z]")
+_USER = lazy(r"\b(?:user(?:name)?|login|email|account|id)\b[^\n]{1,30}(?:[/,;|]|and|with)\s?\Z")
+_MIXED_CASE = lazy(r"[a-z][A-Z]")
 _SAYINGS = frozenset(
     [
         "not",

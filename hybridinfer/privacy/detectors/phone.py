@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from functools import cache
 
 from ..finding import Finding
+from .lazy import lazy
 from .view import View, digits, holds
 
-_CUE = re.compile(
+_CUE = lazy(
     r"phone|\btel\b|tel[.:]|telef|teléf|tfno|téléph|\bcall|mobile|mobil|móvil|\bcell|cellul|celular|\bfax|contact|whatsapp|\bring\b|text (?:me|him|her|us)"
     r"|\bsms\b|hotline|helpline|reach (?:me|him|her|us)|\bext\b|\bdial|☎|📞|📱|\bkom\.|handy|rufnummer|telefon|numéro|número|numero|answering|messages? to|desk:|office:|home:|work:|cell:|電話|电话|手机|手機|携帯|전화|연락처|тел|номер телефона|мой номер|мобильн|\b(?:my|meine|mijn|mitt|mit|mój|min) (?:number|nummer|numer)\b|tlf|puhelin|ponsel|hp:|โทร|טלפון|هاتف|τηλ|gsm|mobiele|kontakt|جوال|موبايل|محمول|واتس|رقمي|تلفن|موبایل|נייד|κινητ|điện thoại|\bsđt|telp|nomor|मोबाइल|फ़ोन|फोन|नंबर|ফোন|মোবাইল|เบอร์|ケータイ|스마트폰|номера телефон|моб\.|ring (?:mig|meg)|\bcep\b"
 )
@@ -23,22 +24,22 @@ _STEMS = (
 )  # fmt: skip
 """One of them is in every cue."""
 _LEAD = 40
-_EXTENSION = re.compile(r"\s?(?:x|ext\.?\s?)[0-9]{1,6}\Z")
-_LINE_ABOVE = re.compile(r"([^\n]{2,20}):\s*\n\s*\Z")
+_EXTENSION = lazy(r"\s?(?:x|ext\.?\s?)[0-9]{1,6}\Z")
+_LINE_ABOVE = lazy(r"([^\n]{2,20}):\s*\n\s*\Z")
 """A line of its own above the number: `Phone:`."""
-_NOT_CUE = re.compile(
+_NOT_CUE = lazy(
     r"(?:order|invoice|ticket|case|ref|reference|tracking|isbn|issn|doi|sku|serial|part|model|version|port|pid|id|zip|acct|account|transaction|timestamp)\s*(?:number|no\.?|#|id)?\s*[:#=]?\s*$"
 )
-_DATE = re.compile(
+_DATE = lazy(
     r"(?:19|20)[0-9]{2}[-/. ][0-9]{1,2}[-/. ][0-9]{1,2}|(?:[0-3]?[0-9][-/. ][01]?[0-9]|[01]?[0-9][-/. ][0-3]?[0-9])[-/. ](?:19|20)?[0-9]{2}(?![0-9]|[-/.][0-9])(?=$| [0-9]{1,2}$)|(?:19|20)[0-9]{2}\s?[-/]\s?(?:19|20)[0-9]{2}(?![0-9])"
 )
-_NORTH_AMERICA = re.compile(r"(?:\+?1[ .-]?)?\(?[2-9][0-9]{2}(?:\)[ .-]?|[ .-])[0-9]{3}[ .-][0-9]{4}")
-_NORTH_AMERICA_LOOSE = re.compile(r"(?:\+?1[ .-]?)?\(?[0-9]{3}(?:\)[ .-]?|[.-])[0-9]{3}[.-][0-9]{4}")
-_NATIONAL = re.compile(
+_NORTH_AMERICA = lazy(r"(?:\+?1[ .-]?)?\(?[2-9][0-9]{2}(?:\)[ .-]?|[ .-])[0-9]{3}[ .-][0-9]{4}")
+_NORTH_AMERICA_LOOSE = lazy(r"(?:\+?1[ .-]?)?\(?[0-9]{3}(?:\)[ .-]?|[.-])[0-9]{3}[.-][0-9]{4}")
+_NATIONAL = lazy(
     r"\(?0[1-9][0-9]{0,4}\)?(?:[ ./-]{1,2}[0-9]{2,8}){1,5}|0[1-9](?:[ .-][0-9]{2}){4}|[6-9][0-9]{2}(?: [0-9]{3}){2}|[6-9][0-9]{2}(?: [0-9]{2}){3}"
 )
-_ZIP = re.compile(r"[0-9]{5}-[0-9]{4}")
-_FICTION = re.compile(r"(?:(?:\+|00)?1)?(?:[2-9][0-9]{2})?55501[0-9]{2}")
+_ZIP = lazy(r"[0-9]{5}-[0-9]{4}")
+_FICTION = lazy(r"(?:(?:\+|00)?1)?(?:[2-9][0-9]{2})?55501[0-9]{2}")
 """The range that the North American plan keeps for fiction; elsewhere these digits are anybody's."""
 
 

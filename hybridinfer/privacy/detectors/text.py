@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from math import log2
 
-_STAND_IN = re.compile(
+from .lazy import lazy
+
+_STAND_IN = lazy(
     r"[xX*.•_#?y-]{3,}|<.*>|\$\{.*|\$[A-Za-z_]\w*|%\w+%?|\{.*\}|\[.*\]?"
     r"|(?:your|my|the|some|insert|enter|replace|put|add|paste|change)(?:[-_ ]?(?:own|me|this|here|real|super|very))*[-_ ]?(?:api|secret|access|auth|private|db|database|app|client|user|admin|root|new|old|strong|secure|password|passwd|pwd|pass|key|token|value|here|id)?(?:[-_ ]?\w+)?"
     r"|(?:example|sample|dummy|fake|placeholder|redacted|hidden|masked|removed|secret|changeme|change_me|todo|tbd|null|none|nil|true|false|undefined|string|required|optional|default|test|testing|foo|bar|baz|foobar|n/?a|empty|unknown|value|password|passwd|pwd|pass|passphrase|token|apikey|api[-_]key|key|username|user|str|int|bool|type|text|object|array)(?:[-_ ]?(?:here|value|key|token|password|secret|string|example|\d{1,3}))*",
