@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..policy.model import Policy
 from ..receipt import Receipt, Zone
 from ..resilience.breaker import Health, State
 from .scenario import Scenario
+
+if TYPE_CHECKING:
+    from .lag import Lag
 
 Against = Literal["simulated", "emulator", "live"]
 """A virtual clock and scripted targets, the real router over real HTTP to this machine, or the real targets."""
@@ -75,6 +78,8 @@ class Course:
     samples: tuple[Sample, ...]
     wall_seconds: float
     """How long the drill took here."""
+    lag: Lag | None = None
+    """How late it ran; None on the virtual clock."""
 
 
 class Watch:

@@ -32,6 +32,7 @@ from .book import ample, for_drill
 from .course import Course, Served, Watch
 from .doors import Doored
 from .emulator import Emulator
+from .lag import lag
 from .performance import Performance
 from .simulated import HEALTHY, healthy
 from .simulated import broken as broken_tree
@@ -69,6 +70,7 @@ async def play(
         leaks=tuple(show.watch.leaks),
         samples=tuple(show.performance.samples),
         wall_seconds=time.perf_counter() - began,
+        lag=lag(show.performance.late, hurried(ruling, speed)),
     )
 
 

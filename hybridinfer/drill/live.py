@@ -37,6 +37,7 @@ from .bill import Calls, bill, calls_of
 from .book import Frail
 from .course import Course, Watch
 from .failing import POLICY
+from .lag import lag
 from .performance import Performance
 from .simulated import healthy
 from .traffic import TAG, YES, Scored, Timeline, options, prompt, requests, visits
@@ -233,6 +234,7 @@ class LiveDrill:
             leaks=tuple(watch.leaks),
             samples=tuple(self._performance.samples),
             wall_seconds=seconds,
+            lag=lag(self._performance.late, self._policy),
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import RequestError
 from .course import Sample, Served, moments, sample
+from .lag import measured
 from .traffic import Visit, options, prompt, visits
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class Performance:
 
     def __init__(self, scenario: Scenario, *, speed: float = 1.0, tags: Mapping[str, str] | None = None) -> None:
         self.samples: list[Sample] = []
+        self.late: list[float] = []
+        """By how many real seconds the event loop was late, every few milliseconds."""
         self._scenario = scenario
         self._speed = speed
         self._tags = dict(tags or {})
@@ -46,7 +49,8 @@ class Performance:
         self._began = time.monotonic()
         conducting = asyncio.create_task(self._conduct([cue for cue in cues if cue[0] > 0]))
         try:
-            return tuple(await asyncio.gather(*(self._ask(router, one) for one in visits(self._scenario, seed))))
+            with measured() as self.late:
+                return tuple(await asyncio.gather(*(self._ask(router, one) for one in visits(self._scenario, seed))))
         finally:
             conducting.cancel()
             await asyncio.gather(conducting, return_exceptions=True)

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from .judge import cost, percentile
+from .lag import warning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from .course import Course, Served
     from .coverage import Coverage
     from .judge import Verdict
+    from .lag import Lag
     from .run import Drill
 
 _ON_TERMINAL = 2
@@ -48,6 +50,8 @@ def print_drill(drill: Drill, console: Console, *, brief: bool = False) -> None:
         sign = Text("ok" if verdict.passed else "FAILED", style)
         table.add_row(sign, verdict.key, verdict.wanted, verdict.measured)
     console.print(table)
+    if course.lag is not None and course.lag.busy:
+        console.print(Text(f"  {warning(course.lag, hurried=course.against == 'emulator')}", "yellow"), soft_wrap=True)
     if not drill.passed:
         answered = ", ".join(f"{name}: {count}" for name, count in sorted(who_answered(course).items()))
         console.print(Text(f"  rung and who: {answered}", "dim"))
@@ -108,7 +112,16 @@ def picture(drill: Drill) -> dict[str, Any]:
         "expectations": [_verdict(verdict) for verdict in drill.verdicts],
         "coverage": picture_of_coverage(drill.coverage),
         "wall_seconds": round(course.wall_seconds, 3),
+        "lag": picture_of_lag(course.lag),
     }
+
+
+def picture_of_lag(found: Lag | None) -> dict[str, Any] | None:
+    """How late the drill's event loop ran, in seconds of this machine; None on the virtual clock."""
+    if found is None:
+        return None
+    times = {"worst_seconds": found.worst, "p99_seconds": found.p99, "shortest_patience_seconds": found.patience}
+    return {**{name: round(seconds, 4) for name, seconds in times.items()}, "busy": found.busy}
 
 
 def picture_of_coverage(found: Coverage) -> dict[str, Any]:
