@@ -18,6 +18,7 @@ from ..receipt import Code
 from ..signals.privacy import PrivacySignal
 from ..targets.base import Progress, Target, TargetEvent, TargetFailed, TargetInfo
 from ..types import Request, TextDelta, ToolCallDelta
+from .detectors.scanner import UNSCANNED
 from .fields import Field, fields, rewrite
 from .redact import Restorer, Vault
 
@@ -119,6 +120,8 @@ class Guarded:
         found: dict[tuple[str, bool], tuple[Finding, ...]] = {}
         for field in fields(request):
             found[field.text, field.json] = self._find(field)
+            if any(finding.type == UNSCANNED for finding in found[field.text, field.json]):
+                raise _forbidden("a detector failed or ran out of time")  # nothing would be left to answer
             vault.learn(field.text, found[field.text, field.json], as_json=field.json)
 
         def change(field: Field) -> str:

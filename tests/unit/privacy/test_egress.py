@@ -219,6 +219,17 @@ async def test_what_masking_leaves_behind_stays_here() -> None:
         assert await refusal(Echo(), MASKED, request) == "masking left something behind"
 
 
+async def test_what_could_not_be_scanned_is_not_masked_either() -> None:
+    """Its mask would be one placeholder over everything, sent and paid for nothing."""
+    rules = policy(
+        {"name": "m", "when": {"privacy": "secret"}, "cloud": "masked"},
+        signals={
+            "privacy": {"levels": {"public": 0, "personal": 0.5, "secret": 0.9}, "options": {"seconds": 0.000001}}
+        },
+    )
+    assert "ran out of time" in await refusal(Echo(), rules, ask(MAIL), "secret")
+
+
 async def test_without_a_detector_nothing_is_masked_and_nothing_leaves() -> None:
     """A policy that replaced the privacy signal has nobody who could say that the mask holds."""
     rules = policy(
