@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checks import Checks, agreeing
@@ -44,7 +44,7 @@ from .types import Request
 
 if TYPE_CHECKING:
     from .policy.model import RuleBlock
-    from .policy.rung import Agreement
+    from .policy.rung import AcceptBlock, Agreement
     from .receipt import OnInterrupt
     from .signals.base import SignalResult
 
@@ -95,6 +95,11 @@ def run(request: Request, runtime: Runtime, *, hold: bool) -> Flow:
 class _Run:
     """One request under way: what has been tried, what was paid, what time is left."""
 
+    rule: RuleBlock
+    """The one that matched; there wherever the plan is not empty."""
+    accept: Mapping[str, AcceptBlock]
+    """Its checks, by target."""
+
     def __init__(self, request: Request, runtime: Runtime, *, hold: bool) -> None:
         self.request = request
         self.runtime = runtime
@@ -125,7 +130,10 @@ class _Run:
         kept: tuple[str, Outcome] | None = None
         lone: tuple[str, Outcome] | None = None
         position = 0
-        agreement = agreeing(self._rule.agree, decision.plan) if decision.plan else None
+        if decision.plan:
+            self.rule = next(rule for rule in self.policy.rules if rule.name == decision.rule)
+            self.accept = self.rule.accept
+        agreement = agreeing(self.rule.agree, decision.plan) if decision.plan else None
         if agreement is not None:
             chosen, lone, position = yield from self._agreed(agreement)
             if chosen is not None:
@@ -152,11 +160,6 @@ class _Run:
             raise self.shown.error(self.receipt())
         raise failure(self.receipt(), self.last)
 
-    @cached_property
-    def _rule(self) -> RuleBlock:
-        assert self.decision is not None
-        return next(rule for rule in self.policy.rules if rule.name == self.decision.rule)
-
     def _agreed(
         self, agreement: Agreement
     ) -> Generator[Command, Any, tuple[tuple[str, Outcome] | None, tuple[str, Outcome] | None, int]]:
@@ -178,7 +181,7 @@ class _Run:
 
     def _checked(self, target: str, outcome: Outcome, position: int) -> Steps:
         """An answer that does not pass its check is `unsure`; what was shown of it is taken back at once."""
-        accept = self._rule.accept.get(target)
+        accept = self.accept.get(target)
         if accept is None or outcome.code not in ANSWERED or self.runtime.infos[target].kind == "canned":
             return outcome
         checked = yield from self.checks.accept(accept, target, outcome, until=self._until(position))
@@ -216,7 +219,7 @@ class _Run:
         """All attempts on one target; a hedged first attempt may take in the next target, too."""
         assert self.decision is not None
         runtime, target, until = self.runtime, self.decision.plan[position], self._until(position)
-        accept = self._rule.accept.get(target)
+        accept = self.accept.get(target)
         held = accept is not None and accept.deliver == "held"
         ask = Ask(planner=self.planner, levels=self.decision.levels, hold=held)
         unfit = self._no_larger(target) or (self._no_draft() if accept is not None else None)
@@ -266,11 +269,11 @@ class _Run:
         """Seconds of silence after which the next target is asked, too; None: no hedging here."""
         assert self.decision is not None
         plan = self.decision.plan
-        rule = self._rule
+        rule = self.rule
         hedge = rule.hedge
         if hedge is None or not self.request.safe_to_retry or position + 1 == len(plan):
             return None
-        if rule.agree is not None or not rule.accept.keys().isdisjoint(plan[position : position + 2]):
+        if rule.agree is not None or not self.accept.keys().isdisjoint(plan[position : position + 2]):
             return None
         if "canned" in (self.runtime.infos[plan[position]].kind, self.runtime.infos[plan[position + 1]].kind):
             return None

@@ -159,8 +159,9 @@ class Legs:
             cost = runtime.prices.cost(target, usage, at=runtime.now(), seconds=outcome.seconds)
             if usage.estimated and not heard and outcome.code in UNHEARD:
                 cost = max(cost, leg.worst)
-            usage = replace(usage, cost_usd=cost)
-            outcome = replace(outcome, answer=replace(outcome.answer, usage=usage))
+            if cost != usage.cost_usd or usage is not outcome.answer.usage:
+                usage = replace(usage, cost_usd=cost)
+                outcome = replace(outcome, answer=replace(outcome.answer, usage=usage))
         self.acted = self.acted or heard or (outcome.sent and outcome.code in ACTED)
         self.note(target, leg.call.number, outcome)  # first: a caller who leaves during the booking has it there
         patience = max(min(BOOKING, self._deadline - runtime.clock()), 0.02)
@@ -238,9 +239,7 @@ class Legs:
         if info.kind != "canned":
             left = max(until - self._runtime.clock(), 0.001)
             total = min(total, left)
-        request = ask.planner.resolved(target)
-        if info.idempotent:
-            request = replace(request, idempotency_key=self._key(target, ask))
+        request = ask.planner.resolved(target, key=self._key(target, ask) if info.idempotent else None)
         return Call(
             target=target,
             number=number,

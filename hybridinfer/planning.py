@@ -111,11 +111,14 @@ class Planner:
             self._tokens[target] = self._runtime.count_tokens(target, self._request)
         return self._tokens[target]
 
-    def resolved(self, target: str) -> Request:
-        """The request with the `max_tokens` that this target is sent: without a limit no budget could hold."""
-        if self._request.max_tokens is not None:
+    def resolved(self, target: str, *, key: str | None = None) -> Request:
+        """The request with the `max_tokens` that this target is sent: without a limit no budget could hold.
+
+        `key`: its idempotency key.
+        """
+        if self._request.max_tokens is not None and key is None:
             return self._request
-        return replace(self._request, max_tokens=self._max_tokens(target))
+        return replace(self._request, max_tokens=self._max_tokens(target), idempotency_key=key)
 
     def worst_case(self, target: str) -> Decimal | None:
         """The most that one call can cost in USD; None: nobody can price it."""

@@ -61,6 +61,9 @@ from .world import Answers, Step, World
 if TYPE_CHECKING:
     from ..budget.ledger import Ledger
 
+_ANSWERS = Answers()
+"""What a target does that the world says nothing of."""
+
 RARELY = 100_000
 """New objects between two looks for garbage during a run."""
 
@@ -314,8 +317,9 @@ class _Caller:
 
     def _does(self, target: str) -> Step:
         block = self._runtime.policy.targets[target]
-        canned = Answers(text=block.text, first=0.0, seconds=0.0, usage=Usage())
-        return canned if block.kind == "canned" else self._world.does(target, Answers())
+        if block.kind == "canned":
+            return Answers(text=block.text, first=0.0, seconds=0.0, usage=Usage())
+        return self._world.does(target, _ANSWERS)
 
     def _relay(self, played: Played) -> tuple[float, Outcome]:
         seconds, outcome = played.relayed()
