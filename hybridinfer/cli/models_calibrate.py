@@ -41,7 +41,7 @@ def calibrate(
         dry_run: Write nothing.
         json: Print {model, file, questions, right, auroc, brier, ece, threshold, at_most, accepted, enough}.
     """
-    from ..edge.calibrate import TooFewAnswers, fit, held_out
+    from ..edge.calibrate import LEAST, TooFewAnswers, fit, held_out
     from ..edge.confidence import own_file
     from ..edge.risk import threshold
     from ..learning.levels import write_whole
@@ -49,6 +49,8 @@ def calibrate(
     if risk is not None and not 0 < risk < 1:
         raise UsageError(f"--risk {risk:g}: give a share between 0 and 1, such as 0.05")
     asked = _read(questions)
+    if len(asked) < LEAST:  # said before anybody waits for answers
+        raise UsageError(f"--questions {questions}: {len(asked)} questions, and a map needs at least {LEAST}")
     name, answers = _ask(model, asked)
     said = {"fitted": datetime.now(UTC).date().isoformat(), "from": questions.name}
     try:

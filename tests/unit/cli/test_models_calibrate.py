@@ -19,11 +19,11 @@ from tests import tiny
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
-    """A tiny model, a folder for what is kept, and two questions."""
+    """A tiny model, a folder for what is kept, and two hundred questions."""
     monkeypatch.setenv("HYBRIDINFER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HYBRIDINFER_STATE", str(tmp_path / "state"))
     file = tmp_path / "q.yaml"
-    file.write_text("questions:\n  - {ask: hello, answers: [world]}\n  - {ask: help, answers: [no]}\n")
+    file.write_text("questions:\n" + "  - {ask: hello, answers: [world]}\n  - {ask: help, answers: [no]}\n" * 100)
     tiny.write(tmp_path / "tiny.gguf")
     return tmp_path
 
@@ -79,8 +79,9 @@ def test_a_promise_that_cannot_be_made(place, answered, capsys):
     assert find_map(str(place / "tiny.gguf")) is None
 
 
-def test_too_few_questions_make_no_map(place, capsys):
+def test_answers_that_are_all_wrong_make_no_map(place, capsys, monkeypatch):
     """The tiny model is really asked, and knows nothing."""
+    monkeypatch.setattr(questioning, "MAX_TOKENS", 1)
     assert main(["models", "calibrate", str(place / "tiny.gguf"), "--questions", str(place / "q.yaml")]) == 1
     assert "a map needs 200 answers" in capsys.readouterr().err
 
@@ -89,6 +90,7 @@ def test_too_few_questions_make_no_map(place, capsys):
     ("content", "more", "says"),
     [
         ("questions: [{}]", [], "question 1 needs"),
+        ("questions: [{ask: a, answers: [b]}]", [], "1 questions, and a map needs at least 200"),
         ("questions: [", [], "cannot be read"),
         ("questions: []", ["--risk", "2"], "between 0 and 1"),
     ],
