@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks import routing_data, train_complexity
+from hybridinfer.edge import embedder
+from hybridinfer.signals.complexity import parse
 from hybridinfer.signals.features import NAMES
+from tests import tiny_embedder
 
 
 @pytest.mark.slow
@@ -46,3 +49,26 @@ def test_the_average_prompt_gets_about_the_average_failure() -> None:
     """Predictions are centred on what was recorded."""
     x, failed = _data()
     assert train_complexity.fit(x, failed).predict(x).mean() == pytest.approx(failed.mean())
+
+
+def test_with_an_embedding_the_same_command_makes_the_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From every third prompt; what it writes is read as a scorer of both, and the same data gives the same bytes."""
+    made = tiny_embedder.write(tmp_path / "cache")
+    monkeypatch.setattr(embedder, "embedders", lambda: {embedder.NAME: made})
+    monkeypatch.setenv("HYBRIDINFER_CACHE", str(tmp_path / "cache"))
+    weak = np.tile([1.0, 1.0, 1.0, 0.0, 0.0, 0.0], 20)
+    prompts = [f"{'How are the cats' if good else 'How are the dogs'} {at}?" for at, good in enumerate(weak)]
+    names = np.array(["a", "b"] * 60)
+    data = routing_data.Outcomes(
+        prompts=prompts, family=names, source=names, weak=weak, strong=np.ones(120), sha256="0" * 64
+    )
+    monkeypatch.setattr(routing_data, "load", lambda _folder: data)
+    outputs = [tmp_path / "one.json", tmp_path / "two.json"]
+    for output in outputs:
+        train_complexity.main(["--embedding", "--output", str(output)])
+    assert "444 weights from 40 prompts" in capsys.readouterr().out
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    scorer = parse(outputs[0].read_text("utf-8"))
+    assert scorer.judge("How are the dogs?")[0] > scorer.judge("How are the cats?")[0] + 0.2
