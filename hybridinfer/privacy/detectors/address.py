@@ -36,14 +36,24 @@ _FRENCH = lazy(
 )
 _GERMANIC = lazy(
     r"[A-ZÄÖÜÅØÆ](?<!\w.)[\w.-]{1,40}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer|steig|straat|laan|plein|gracht|kade|dijk|gatan|vägen|gata|vei|veien|gade|vej|katu|tie)"
-    r"\s[0-9]{1,4}(?:\s?[a-zA-Z]\b)?(?:,?\s+(?:[A-Z]{1,2}-)?[0-9]{4,5}\s+[A-ZÄÖÜÅØÆ][\w-]{1,30})?(?!\w)"
+    r"\s[0-9]{1,4}(?:\s?[a-zA-Z]\b)?(?!\w)"
     r"|[A-ZÄÖÜ](?<!\w.)[\w-]{1,30}[ -](?:Straße|Strasse|Str\.|Weg|Platz|Allee|Ring)\s[0-9]{1,4}(?:\s?[a-z]\b)?(?!\w)"
 )
+_LOWER_CASE = lazy(
+    r"(?<!\w)(?:via|viale|corso|piazza|largo|calle|avenida|plaza|paseo|rua|travessa)[ ][^\W\d_][\w .'’-]{1,40}?,?[ ]?[0-9]{1,5}(?:[ ]?[A-Za-z]\b)?(?!\w)"
+)
+"""As people type it; it needs the town after it (`_TAIL`)."""
+_TAIL = lazy(
+    r"(?:(?:\s?[/-]\s?[0-9]{1,4})?(?:,?\s+[0-9]{1,2}\s?[º°ª](?:\s?[A-Za-z]{1,4}\b)?)?,?\s+(?:[A-Z]{1,2}-)?(?:[0-9]{4,5}|[0-9]{3} [0-9]{2}|[0-9]{2}-[0-9]{3})(?![0-9])(?:\s?[A-Z]{2}\b)?"
+    r"|,?(?:\s+[A-Z][\w'’-]{1,20}){1,3},?\s+[A-Z]{2},?\s+[0-9]{5})(?:[ ]+[A-ZÀ-Ý][\w'’-]{1,30}){0,2}"
+)
+"""Floor, postal code and town after a street."""
 _BOX = lazy(
     r"(?:P\.?\s?O\.?\s?Box|Post(?:\s?[Oo]ffice)?\s?[Bb]ox|PO BOX|Postfach|Apartado|Casella Postale|Boîte Postale|Postbus|Postboks)\s+#?[0-9]{1,6}\b"
 )
 _ASIAN = lazy(
-    r"[\u4e00-\u9fff]{2,12}(?:路|街|道|巷)[0-9]{1,5}(?:号|號)|[\u4e00-\u9fff]{1,8}[都道府県市区町村][\u4e00-\u9fff\u3040-\u30ff]{1,12}[0-9]{1,3}[-丁][0-9]{1,3}"
+    r"[\u4e00-\u9fff]{2,12}(?:路|街|道|巷)[0-9]{1,5}(?:号|號)(?:[0-9]{1,4}(?:栋|幢|楼|单元|室|层|號|号|樓)){0,4}"
+    r"|(?:〒?[0-9]{3}-[0-9]{4} ?)?[\u4e00-\u9fff]{1,8}[都道府県市区町村][\u4e00-\u9fff\u3040-\u30ff]{1,12}[0-9]{1,3}[-丁][0-9]{1,3}(?:[-番目][0-9]{1,4}){0,2}(?: ?[\u3040-\u30ff\u4e00-\u9fff]{2,20}[0-9]{1,4}(?:号室|号)?)?"
 )
 _CYRILLIC = lazy(
     r"(?:ул\.|улица|вул\.|пр-?т\.?|просп\.|проспект|пер\.|переулок|наб\.|ш\.|шоссе|бул\.|бульвар|пл\.)\s?[А-Яа-яЁёІіЇїЄє][А-Яа-яЁёІіЇїЄє .-]{1,40},?\s?(?:д\.|дом|буд\.)?\s?[0-9]{1,4}[А-Яа-я]?(?:,?\s?(?:кв\.|корп\.|к\.|стр\.)\s?[0-9]{1,4}){0,2}"
@@ -133,8 +143,9 @@ def detect(view: View) -> Iterator[Finding]:
         if match is None and cue >= lead:
             match = _labelled(view, start)
         if match is not None:
-            end = match.end()
-            yield _finding(match)
+            tail = _TAIL.match(text, match.end())
+            end = match.end() if tail is None else tail.end()
+            yield _finding(match, end)
     if view.hinted(_BOXES):
         for pattern in (_BOX, _MILITARY):
             yield from map(_finding, pattern.finditer(text))
@@ -188,21 +199,21 @@ def _before(view: View, start: int) -> re.Match[str] | None:
     if last.rstrip(".#") in ("Suite", "Ste", "Apt", "Apartment"):
         patterns.append(_UNIT_ALONE)
     if view.nearby(_HEADS, max(0, start - _BEFORE), start):
-        patterns.append(_ROMANCE)
+        patterns += (_ROMANCE, _LOWER_CASE)
     if tail.lower().endswith(_TAILS):
         patterns.append(_GERMANIC)
     for pattern in patterns:
         for match in pattern.finditer(text, max(0, start - _BEFORE), start + 40):
-            if match.start() < start < match.end():
+            if match.start() < start < match.end() and (pattern is not _LOWER_CASE or _TAIL.match(text, match.end())):
                 return match
     return None
 
 
-def _finding(match: re.Match[str]) -> Finding:
+def _finding(match: re.Match[str], end: int | None = None) -> Finding:
     return Finding(
         type="address",
         start=match.start(),
-        end=match.end(),
+        end=match.end() if end is None else end,
         detector="address",
         validator="format",
         confidence=0.8,

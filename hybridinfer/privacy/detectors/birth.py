@@ -11,7 +11,7 @@ from .view import View
 
 _CUES = (
     "date of birth", "birth date", "birthdate", "birthday", "dob", "d.o.b", "born on", "born", "geburtsdatum", "geboren",
-    "date de naissance", "né le", "née le", "fecha de nacimiento", "nacido", "nacida", "data di nascita", "nato il", "nata il",
+    "date de naissance", "né le", "née le", "fecha de nacimiento", "nacido", "nacida", "nació", "nací", "nasceu", "nasci", "naquit", "nacque", "(b.", "data di nascita", "nato il", "nata il",
     "data de nascimento", "nascido", "nascida", "geboortedatum", "data urodzenia", "urodzon", "födelsedatum", "fødselsdato",
     "出生日期", "生年月日", "生日", "출생", "생년월일", "geb.", "geb", "дата рождения", "родился", "родилась", "дата народження", "дата на раждане",
     "datum narození", "narozen", "narozena", "dátum narodenia", "doğum tarihi", "doğum tarihim", "ημερομηνία γέννησης", "γεννήθηκα", "syntymäaika", "synt.",
@@ -19,7 +19,7 @@ _CUES = (
     "วันเกิด", "תאריך לידה", "تاريخ الميلاد", "जन्म तिथि", "जन्मतिथि", "datum rođenja", "gimimo data", "sünniaeg",
 )  # fmt: skip
 _STEMS = hints(
-    "birth", "dob", "d.o.b", "born", "geb", "naiss", "né", "nac", "nasc", "nato il", "nata il", "urodz", "föd", "fød", "生", "출생", "생년",
+    "birth", "dob", "(b.", "naqui", "nacq", "d.o.b", "born", "geb", "naiss", "né", "nac", "nasc", "nato il", "nata il", "urodz", "föd", "fød", "生", "출생", "생년",
     "рожд", "родил", "народж", "раждан", "naroz", "naroden", "doğum", "γένν", "γεννή", "syntym", "synt.", "nașt", "născ", "szület", "lahir", "ngày sinh",
     "วันเกิด", "לידה", "الميلاد", "जन्म", "rođen", "gimimo", "sünni",
 )  # fmt: skip

@@ -30,14 +30,14 @@ class Form(NamedTuple):
     """Entropy of the value in bits per character."""
 
 
-_CODES = hints(" code", " pin", "combination", " otp", "passcode", " key", " seed", " secret")
+_CODES = hints(" code", " pin", "combination", " keypad", " otp", "passcode", " key", " seed", " secret")
 _FORMS = (
     Form(
         _CODES,
-        hints(" code", " pin", "combination"),
+        hints(" code", " pin", "combination", " keypad"),
         lazy(
             rf"\b(?:door|gate|alarm|garage|entry|entrance|lock(?:box)?|safe|vault|keypad|building|access|unlock|screen|voicemail|sim|card|phone)"
-            rf"[\s-](?:code|pin|pin code|combination){_FOR}(?:{_IS})[\"'#*]?([0-9]{{4,10}}#?|[0-9]{{1,2}}-[0-9]{{1,2}}-[0-9]{{1,2}})(?![\w.-])"
+            rf"[\s-](?:code|pin|pin code|combination|keypad){_FOR}(?:{_IS})[\"'#*]?([0-9]{{4,10}}#?|[0-9]{{1,2}}-[0-9]{{1,2}}-[0-9]{{1,2}})(?![\w.-])"
         ),
     ),
     Form(
@@ -74,10 +74,16 @@ _FORMS = (
         least=2.5,
     ),
     Form(
+        hints("passw", "pwd", "credential", "login", "log in"),
+        hints("admin", "root", "guest"),
+        lazy(r"\b(?:admin(?:istrator)?|root|guest)\s[/:|]\s[\"']?((?=[^\s]{0,30}[0-9])(?=[^\s]{0,30}[A-Za-z])[^\s\"'`,;/<>(){}\[\]]{6,40})(?![^\s,.;:!?\"')-])"),
+        least=2.5,
+    ),
+    Form(
         hints("wifi", "wi-fi", "wlan", "ssid", "wpa"),
         hints("wifi", "wi-fi", "wlan", "ssid", "wpa"),
         lazy(
-            r"\b(?:wi-?fi|wlan|ssid|wpa[23]?)\b[^\n]{0,60}?\b(?:key|code|pass|password|psk|passwort|schlüssel|clave|clé)(?:\sis)?\s?[:=]?\s{0,2}[\"']?([^\s\"',;]{8,63})"
+            r"\b(?:wi-?fi|wlan|ssid|wpa[23]?)\b[^\n]{0,60}?\b(?:key|code|pass|password|psk|passwort|schlüssel|clave|clé)(?:\s(?:is|ist|est|es))?\s?[:=]?\s{0,2}[\"']?([^\s\"',;]{8,63})"
         ),
     ),
     Form(
@@ -106,7 +112,7 @@ _FORMS = (
         least=2.2,
     ),
 )  # fmt: skip
-_LOWER = frozenset({0, 1, 3, 5, 7})
+_LOWER = frozenset({0, 1, 3, 6, 8})
 """Forms that are read in lower case."""
 _BEFORE, _AFTER = 60, 320
 """How far a match may reach to both sides of its hint, in characters."""

@@ -10,7 +10,7 @@ from .view import View
 
 _LINK = re.compile(
     r"(?:['’]?s\b)?[\s\"'*\])]{0,3}"
-    r"(?:(?:(?:number|num|nummer|numéro|número|numero|numer|nr|no|id|identifier|code|is|was|are|es|est|ist|è|é|of)\b|nº|n°|n\.º|№|号码?|號碼?|番号|번호|[是为為はがは])"
+    r"(?:(?:(?:number|num|nummer|numéro|número|numero|numer|nr|no|id|identifier|code|is|was|are|es|est|ist|è|é|of|my|mine|mein|meine|mon|ma|mi|mio|mia|meu|minha|mijn|min|mit|je|jest|to|moje|mój|är|er|на|мой|моя|мій|это|це|του|μου|είναι|của|tôi|là|saya|adalah|שלי|הוא|היא|هو|هي|मेरा|है)\b|nº|n°|n\.º|№|号码?|號碼?|番号|번호|[是为為はがをに가는은이를을의])"
     r"[.:]?\s{0,3}|[:：#=\-(\"'*|\[]\s{0,3}){0,6}",
     re.IGNORECASE,
 )

@@ -32,7 +32,7 @@ _PASSWORD = lazy(
 )
 _LINK = re.compile(
     r"(?P<rest>[A-Za-z0-9_\-]{0,24})(?:['’]s(?=\s)|[\"'`\])]{0,3})"
-    r"(?:[ \t]{0,8}(?P<op>:=|=>|===?|!==?|\?=|\|\|=|=|:|\(|>|：|[是为為はが는은이가])[ \t]{0,8}"
+    r"(?:[ \t]{0,8}(?P<op>:=|=>|===?|!==?|\?=|\|\|=|=|:|\(|>|：|[是为為はがをに는은이가를을])[ \t]{0,8}"
     r"|(?P<verb>\s{1,3}(?:(?:is|was|are|as|to|of|es|ist|est|è|é|war|lautet|là|adalah|je|jest|är|er|це|е|este|είναι|dir)(?:\s(?:now|still|just|set\sto|currently|called|reset\sto|changed\sto))?[:\s]\s{0,3})?))"
     r"(?:(?:basic|bearer|token)\s{1,3})?(?:[ubrf@]{0,2}(?P<quote>\\?[\"'`“‘]))?",
     re.IGNORECASE,
@@ -86,7 +86,7 @@ _STANDARD = lazy(
     r"[A-Z]{2,8}-?[0-9]{2,6}(?:[-:][0-9]{1,4})?|(?i:n?varchar|char|bcrypt|argon2|scrypt|pbkdf2|sha|md5)\w*"
 )
 """`the hash of the password is SHA256`."""
-_USER = lazy(r"\b(?:user(?:name)?|login|email|account|id)\b[^\n]{1,30}(?:[/,;|]|and|with)\s?\Z")
+_USER = lazy(r"\b(?:user(?:name)?|login|email|account|id)\b[^\n]{1,30}(?:[/,;|]|and|with)\s?(?:[a-z]{2,12}\s)?\Z")
 _MIXED_CASE = lazy(r"[a-z][A-Z]")
 _SAYINGS = frozenset(
     [
