@@ -5,8 +5,7 @@
 
 Pairs written by hand (`benchmarks/data/agreement.yaml`): the same in other words, and answers that contradict each other.
 With `--answers` also what two local models said to the same questions (`python -m benchmarks.cascade --answers FOLDER`
-keeps it there): pairs of right answers agree, a right and a wrong one do not. The questions are compared with one sentence
-of the pairs unknown, so the rule that what only repeats the question may be left out applies to the second part alone.
+keeps it there): pairs of right answers agree, a right and a wrong one do not.
 """
 
 from __future__ import annotations
