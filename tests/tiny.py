@@ -30,13 +30,15 @@ def write(
     tied: bool = True,
     without: str = "",
     extra: dict[str, np.ndarray] | None = None,
+    stored: dict[str, str] | None = None,
     **changes: object,
 ) -> Path:
     """Write a model to `path`. `changes` replace hyper-parameters; None leaves one out.
 
-    `without` names a tensor to leave out, `extra` holds tensors to add.
+    `without` names a tensor to leave out, `extra` holds tensors to add. `stored` maps parts of tensors' names to the
+    types they are stored in, such as Q4_1; the others are float32.
     """
-    from gguf import GGUFWriter
+    from gguf import GGMLQuantizationType, GGUFWriter, quantize
 
     tokens = [*SPECIAL, *byte_alphabet(), *(merge.replace(" ", "") for merge in MERGES)]
     writer = GGUFWriter(path, architecture)
@@ -70,8 +72,10 @@ def write(
     if template is not None:
         writer.add_chat_template(template)
     for name, shape in _shapes(architecture, len(tokens), tied=tied).items():
+        kind = next((kind for part, kind in (stored or {}).items() if part in name and len(shape) == 2), "F32")
+        packed = quantize(_values(name, shape, seed), GGMLQuantizationType[kind])
         if name != without:
-            writer.add_tensor(name, _values(name, shape, seed))
+            writer.add_tensor(name, packed, raw_dtype=None if kind == "F32" else GGMLQuantizationType[kind])
     for name, values in (extra or {}).items():
         writer.add_tensor(name, values)
     writer.write_header_to_file()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ModelError
+from . import nibbles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,18 +96,36 @@ class GgufFile:
         import numpy as np
         from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
 
-        if name not in self.tensors:
-            raise ModelError(f"{self.path.name} lacks the tensor {name}; use a complete GGUF file")
-        info = self.tensors[name]
+        info = self._info(name)
         try:
             kind = GGMLQuantizationType(info.ggml_type)
             block, size = GGML_QUANT_SIZES[kind]
-            count = math.prod(info.shape) // block * size
-            raw = np.frombuffer(self._map, np.uint8, count, info.offset).copy()
-            rows = raw.reshape(*info.shape[:-1], info.shape[-1] // block * size)
+            rows = self._raw(info, info.shape[-1] // block * size)
             return np.ascontiguousarray(dequantize(rows, kind).reshape(info.shape), dtype=np.float32)
         except (ValueError, KeyError, NotImplementedError) as error:  # the last is gguf's, of kinds it cannot unpack
             raise ModelError(f"{self.path.name}: the tensor {name} cannot be read ({error})") from error
+
+    def nibbles(self, name: str) -> nibbles.Nibbles | None:
+        """The tensor `name` as its 4-bit blocks; None where it is stored in another way. Raises as `floats` does."""
+        info = self._info(name)
+        if info.ggml_type not in nibbles.KINDS:
+            return None
+        try:
+            return nibbles.unpack(self._raw(info, nibbles.bytes_of(info.ggml_type, info.shape[-1])), info.ggml_type)
+        except ValueError as error:
+            raise ModelError(f"{self.path.name}: the tensor {name} cannot be read ({error})") from error
+
+    def _info(self, name: str) -> TensorInfo:
+        if name not in self.tensors:
+            raise ModelError(f"{self.path.name} lacks the tensor {name}; use a complete GGUF file")
+        return self.tensors[name]
+
+    def _raw(self, info: TensorInfo, size: int) -> NDArray[np.uint8]:
+        """A copy of the bytes of a tensor whose rows take `size` bytes. Raises `ValueError`."""
+        import numpy as np
+
+        raw = np.frombuffer(self._map, np.uint8, math.prod(info.shape[:-1]) * size, info.offset)
+        return raw.reshape(*info.shape[:-1], size).copy()
 
 
 def _mapped(path: Path) -> mmap.mmap:

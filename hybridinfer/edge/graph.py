@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .hyper import Hyper
+from .nibbles import BLOCK
 from .precision import Precision
-from .quantize import block_size, quantize
+from .quantize import block_size, quantize, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from .gguf import GgufFile
     from .precision import Grain
+    from .quantize import Quantized
 
     Tick = Callable[[int, int], None]
     """Told (done, total) in weights converted."""
@@ -89,6 +91,7 @@ class _Decoder:
         self._done = 0
         hyper = self._hyper
         self._precision = precision
+        self._summed: dict[str, str] = {}
         self._columns = [hyper.width, hyper.inner, hyper.heads * hyper.head_size]
 
     def build(self) -> onnx.ModelProto:
@@ -159,12 +162,12 @@ class _Decoder:
 
     def _embedding(self) -> str:
         hyper = self._hyper
-        codes, scales, _ = quantize(self._gguf.floats("token_embd.weight"), _EMBEDDING_BLOCK)
-        table = self._tensors.add("embedding.codes", codes.reshape(hyper.vocabulary, -1))
+        rows = quantize(self._gguf.floats("token_embd.weight"), _EMBEDDING_BLOCK)
+        table = self._tensors.add("embedding.codes", rows.codes.reshape(hyper.vocabulary, -1))
         self._count("token_embd.weight")
         return self._op(
             "GatherBlockQuantized",
-            [table, "input_ids", self._tensors.add("embedding.scales", scales)],
+            [table, "input_ids", self._tensors.add("embedding.scales", rows.scales)],
             ["embedded"],
             domain=_MS,
             gather_axis=0,
@@ -189,10 +192,9 @@ class _Decoder:
         orders = orders or [None] * len(names)
         columns = self._gguf.tensors[names[0]].shape[-1] if names[0] in self._gguf.tensors else 0
         block = grain.block or block_size(self._columns, grain.bits)
-        parts = [
-            quantize(_ordered(self._gguf.floats(name), order), block, grain.bits)
-            for name, order in zip(names, orders, strict=True)
-        ]
+        parts = [part.ordered(order) for part, order in zip(self._quantized(names, grain), orders, strict=True)]
+        shifts = [np.zeros_like(part.scales) if part.offsets is None else part.offsets for part in parts]
+        shifted = any(part.offsets is not None for part in parts)
         codes = self._tensors.add(f"{out}.codes", np.concatenate([part.codes for part in parts]))
         scales = self._tensors.add(f"{out}.scales", np.concatenate([part.scales for part in parts]))
         inputs = [source, codes, scales]
@@ -207,7 +209,34 @@ class _Decoder:
         self._count(*names)
         rows = sum(part.codes.shape[0] for part in parts)
         measures = {"K": columns, "N": rows, "bits": grain.bits, "block_size": block}
-        return self._op("MatMulNBits", inputs, [out], domain=_MS, **measures, **_SCALE_BLOCKS)
+        if not shifted:
+            return self._op("MatMulNBits", inputs, [out], domain=_MS, **measures, **_SCALE_BLOCKS)
+        steps = self._op("MatMulNBits", inputs, [f"{out}.steps"], domain=_MS, **measures, **_SCALE_BLOCKS)
+        offsets = self._tensors.add(f"{out}.offsets", np.concatenate(shifts).T)
+        shift = self._op("MatMul", [self._sums(source, block), offsets], [f"{out}.shift"])
+        return self._op("Add", [steps, shift], [out])
+
+    def _quantized(self, names: Sequence[str], grain: Grain) -> list[Quantized]:
+        """The matrices by themselves; where 4 bits and no block are asked for, what the file has in 4 bits unrounded."""
+        block = grain.block or block_size(self._columns, grain.bits)
+        kept = [self._gguf.nibbles(name) for name in names] if grain.bits == 4 and grain.block is None else []
+        if not any(kept):
+            return [quantize(self._gguf.floats(name), block, grain.bits) for name in names]
+        return [
+            stored(one) if one else quantize(self._gguf.floats(name), BLOCK, 4).with_offsets()
+            for name, one in zip(names, kept, strict=True)
+        ]
+
+    def _sums(self, source: str, block: int) -> str:
+        """The sum of each block of `source`, by which the blocks' offsets count. Made once for each source."""
+        import numpy as np
+
+        if source not in self._summed:
+            shape = self._tensors.add(f"{source}.blocks", np.array([0, 0, -1, block], np.int64))
+            last = self._tensors.add(f"{source}.last", np.array([-1], np.int64))
+            blocks = self._op("Reshape", [source, shape], [f"{source}.by_block"])
+            self._summed[source] = self._op("ReduceSum", [blocks, last], [f"{source}.sums"], keepdims=0)
+        return self._summed[source]
 
     def _add_and_norm(self, stream: str, change: str, norm: str, out: str, *, keep_sum: bool = True) -> tuple[str, str]:
         total = f"{out}.sum"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .nibbles import BLOCK, ZERO
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from .nibbles import Nibbles
+
     Floats = NDArray[np.float32]
 
-_FOUR_BIT_BLOCK = 32
 _ROOM = 1 << 22  # weights looked at together
 _STEPS = (15.0, 14.5, 14.0, 13.0)  # of a block's span: a finer grid that cuts its ends off may be nearer on the whole
 
@@ -20,13 +23,31 @@ _STEPS = (15.0, 14.5, 14.0, 13.0)  # of a block's span: a finer grid that cuts i
 class Quantized(NamedTuple):
     """`codes` uint8 [rows, blocks, block * bits / 8], the lower half of a byte first; `scales` float32 [rows, blocks].
 
-    weight = (code - zero) * scale. `zeros` uint8 [rows, ceil(blocks / 2)] holds 4-bit zero points in the same way;
-    None: half of the range, 128.
+    weight = (code - zero) * scale + offset. `zeros` uint8 [rows, ceil(blocks / 2)] holds 4-bit zero points in the same
+    way; None: half of the range, 128 or 8. `offsets` float32 [rows, blocks]; None: no block has one.
     """
 
     codes: NDArray[np.uint8]
     scales: Floats
     zeros: NDArray[np.uint8] | None = None
+    offsets: Floats | None = None
+
+    def ordered(self, order: NDArray[np.int64] | None) -> Quantized:
+        """Its rows in another order; None: as they are."""
+        if order is None:
+            return self
+        zeros = None if self.zeros is None else self.zeros[order]
+        offsets = None if self.offsets is None else self.offsets[order]
+        return Quantized(self.codes[order], self.scales[order], zeros, offsets)
+
+    def with_offsets(self) -> Quantized:
+        """The same 4-bit weights with an offset for each block in the place of its zero point."""
+        import numpy as np
+
+        assert self.zeros is not None
+        zeros = np.stack([self.zeros & 15, self.zeros >> 4], axis=-1).reshape(len(self.zeros), -1)
+        offsets = (np.float32(ZERO) - zeros[:, : self.scales.shape[1]]) * self.scales
+        return Quantized(self.codes, self.scales, offsets=offsets.astype(np.float32))
 
 
 def quantize(weights: Floats, block: int, bits: int = 8) -> Quantized:
@@ -40,6 +61,13 @@ def quantize(weights: Floats, block: int, bits: int = 8) -> Quantized:
     return _eight(blocks) if bits == 8 else _four(blocks)
 
 
+def stored(nibbles: Nibbles) -> Quantized:
+    """The blocks of a file, not rounded again."""
+    rows, count = nibbles.scales.shape
+    codes = _packed(nibbles.codes.reshape(rows, count, -1))
+    return Quantized(codes=codes, scales=nibbles.scales, offsets=nibbles.offsets)
+
+
 def block_size(columns: list[int], bits: int = 8) -> int:
     """128 where it divides every count of columns, else 32; always 32 for 4 bits.
 
@@ -47,7 +75,7 @@ def block_size(columns: list[int], bits: int = 8) -> int:
     SmolLM2 (whose width only 64 and 32 divide) keeps 96.9% of its first choices with 32, and 94.5% with 64.
     """
     if bits == 4:
-        return _FOUR_BIT_BLOCK
+        return BLOCK
     return 128 if all(count % 128 == 0 for count in columns) else 32
 
 

@@ -62,7 +62,8 @@ def test_frequency_factors_in_the_file_are_honoured(tmp_path: Path) -> None:
 def test_rounding_is_off_by_half_a_step_at_most(rows: int, columns: int, block: int) -> None:
     """Each weight comes back within half of its block's scale; a short last block is padded with zeros."""
     weights = np.random.default_rng(0).standard_normal((rows, columns)).astype(np.float32)
-    codes, scales, _ = quantize(weights, block)
+    found = quantize(weights, block)
+    codes, scales = found.codes, found.scales
     back = (codes.astype(np.float32) - 128) * scales[..., None]
     flat = back.reshape(rows, -1)
     assert (np.abs(flat[:, :columns] - weights) <= np.repeat(scales, block, 1)[:, :columns] * 0.501).all()
@@ -71,8 +72,8 @@ def test_rounding_is_off_by_half_a_step_at_most(rows: int, columns: int, block: 
 
 def test_a_block_of_zeros_stays_zero() -> None:
     """Its scale must not become a division by nothing."""
-    codes, scales, _ = quantize(np.zeros((1, 32), np.float32), 32)
-    assert ((codes.astype(np.float32) - 128) * scales[..., None] == 0).all()
+    found = quantize(np.zeros((1, 32), np.float32), 32)
+    assert ((found.codes.astype(np.float32) - 128) * found.scales[..., None] == 0).all()
 
 
 @pytest.mark.parametrize(

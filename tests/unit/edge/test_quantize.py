@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, dequantize, quants
 
+from benchmarks.reference import Reference
 from hybridinfer.edge.bench import head_share, measure, median, read_per_token, resident
 from hybridinfer.edge.convert import Conversion
 from hybridinfer.edge.fidelity import Fidelity, compare, transcripts
+from hybridinfer.edge.gguf import GgufFile
 from hybridinfer.edge.precision import Precision
 from hybridinfer.edge.quantize import Quantized, block_size, quantize
-from hybridinfer.edge.session import Session
+from hybridinfer.edge.session import Sequence, Session, Stop
 from hybridinfer.edge.vocabulary import Vocabulary
+from tests import tiny
+
+TOKENS = tuple(np.random.default_rng(0).integers(5, 250, 80).tolist())
 
 
 def halves(packed: np.ndarray, count: int) -> np.ndarray:
@@ -46,6 +51,35 @@ def test_what_was_four_bits_already_comes_through_unchanged() -> None:
     random = np.random.default_rng(1).standard_normal((4, 128)).astype(np.float32)
     stored = dequantize(quants.quantize(random, GGMLQuantizationType.Q4_0), GGMLQuantizationType.Q4_0)
     assert np.allclose(weights_of(quantize(stored, 32, 4), 32).reshape(4, 128), stored, atol=1e-6)
+
+
+def test_offsets_say_what_zero_points_said() -> None:
+    """The weights are the same, for an odd number of blocks too."""
+    found = quantize(np.random.default_rng(2).standard_normal((3, 96)).astype(np.float32), 32, 4)
+    other = found.with_offsets()
+    assert other.offsets is not None
+    back = (halves(other.codes, 32).astype(np.float32) - 8) * other.scales[..., None] + other.offsets[..., None]
+    np.testing.assert_allclose(back, weights_of(found, 32), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "stored"),
+    [("llama", {"": "Q4_1"}), ("qwen2", {"attn_v": "F32", "": "Q4_1"}), ("qwen2", {"": "Q4_0"})],
+    ids=["all", "one of three is not", "symmetric"],
+)
+def test_four_bits_of_a_file_are_not_rounded_again(tmp_path: Path, architecture: str, stored: dict[str, str]) -> None:
+    """Nearer to the file's own floats than the same file rounded to 4 bits with blocks of one's own."""
+    file = tiny.write(tmp_path / "tiny.gguf", architecture, stored=stored)
+    with GgufFile(file) as gguf:
+        wanted = Reference(gguf).logits(TOKENS)
+    off = []
+    for number, block in enumerate((None, 32)):
+        bundle = Conversion(tmp_path / f"{number}.bundle")
+        bundle.make(file, precision=Precision.of(4, block))
+        got = Sequence(Session(bundle, threads=1)).feed_all(TOKENS, Stop())
+        off.append(float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted)))
+    assert off[0] < 0.08  # eight bits: up to 0.06
+    assert off[0] < off[1] or stored == {"": "Q4_0"}
 
 
 def test_a_block_of_zeros_stays_zero() -> None:
