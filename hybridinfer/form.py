@@ -13,10 +13,10 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from .types import ResponseFormat
+
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
-
-    from .types import ResponseFormat
 
 PATIENCE = 0.5
 """Seconds for the whole check."""
@@ -50,6 +50,18 @@ def fault(text: str, wanted: ResponseFormat) -> str:
         return _SLOW
     except (ValueError, RecursionError):
         return "not JSON"
+
+
+def call_fault(arguments: str, parameters: Mapping[str, Any]) -> str:
+    """Why `arguments` of a tool call break the tool's `parameters`; empty where they keep them, or those are no schema."""
+    from jsonschema import Draft202012Validator, SchemaError
+    from jsonschema.validators import validator_for
+
+    try:
+        validator_for(parameters, default=Draft202012Validator).check_schema(dict(parameters))
+    except (SchemaError, RecursionError):
+        return ""
+    return fault(arguments, ResponseFormat(type="json_schema", schema=parameters))
 
 
 def is_json(text: str) -> bool:

@@ -28,6 +28,7 @@ from ..edge.toolcalls import Call, ToolCallParser, opening
 from ..edge.tuning import Tuning
 from ..edge.vocabulary import Vocabulary
 from ..errors import ConfigurationError, ModelError
+from ..form import call_fault
 from ..policy.model import continues, zone_of
 from ..receipt import Code
 from ..types import Message, Opaque, Request, Text, TextDelta, ToolCallDelta, Usage
@@ -202,6 +203,7 @@ class _Answer:
         self._sure = sure
         self._texts: list[str] = []
         offered, self._forced = _offered(request), _forced(request)
+        self._schemas = {tool.name: tool.parameters for tool in offered}
         self._parser = ToolCallParser((tool.name for tool in offered), begun=self._forced) if offered else None
         self._calls = 0
 
@@ -247,6 +249,8 @@ class _Answer:
                 if not self._forced:
                     yield TextDelta(text=item)
                 continue
+            if because := call_fault(item.arguments, self._schemas[item.name]):
+                raise GenerationFailed(Code.INVALID_OUTPUT, f"a tool call's arguments: {because}")
             yield ToolCallDelta(
                 index=self._calls, id=f"call_{uuid.uuid4().hex[:24]}", name=item.name, arguments=item.arguments
             )

@@ -289,6 +289,20 @@ async def test_a_tool_call_is_parsed(make: Any, monkeypatch: pytest.MonkeyPatch)
     assert finish.finish_reason == "tool_calls"
 
 
+async def test_a_call_that_breaks_its_tool_s_schema_is_invalid_output(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place is named, not what stood there; a tool whose parameters are no schema takes any object."""
+    answering(monkeypatch, '<tool_call>{"name": "f", "arguments": {"mood": "private"}}</tool_call>')
+    target = make(options={"tools": True})
+    failed = await failure(target, ask(tools=(Tool(name="f", parameters=SHAPE),)))
+    assert failed.code is Code.INVALID_OUTPUT
+    assert "enum" in failed.because
+    assert "private" not in failed.because
+    call, _ = await collect(target, ask(tools=(Tool(name="f", parameters={"type": "dict"}),)))
+    assert call.arguments == '{"mood": "private"}'
+
+
 @pytest.mark.parametrize(("mode", "name", "rest"), [("tool", "f", ' {"a": 1}}'), ("required", None, 'f"}</tool_call>')])
 async def test_a_demanded_call_is_begun_for_the_model(
     make: Any, monkeypatch: pytest.MonkeyPatch, mode: Any, name: str | None, rest: str
