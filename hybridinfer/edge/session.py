@@ -248,6 +248,7 @@ def _open(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its errors reach us as exceptions
+    options.add_session_config_entry("session.prepack.enable_parallel", "1")  # packing weights is most of a load
     if not spinning:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     graph: str | bytes
