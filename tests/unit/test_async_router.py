@@ -301,7 +301,7 @@ class TestTheRest:
     async def test_the_callers_deadline_counts(self):
         """Seconds for everything."""
         async with AsyncRouter(POLICY, targets=fakes(Hang())) as router:
-            response = await router.complete("hi", timeout=0.1)
+            response = await router.complete("hi", timeout=2)
         assert response.target == "local"
         assert response.receipt.seconds < 30
 

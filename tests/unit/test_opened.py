@@ -53,6 +53,13 @@ class Events:
             raise self.closing
 
 
+@pytest.fixture
+def virtual():
+    """Runs a coroutine on a virtual clock."""
+    with virtual_time() as loop:
+        yield loop.run_until_complete
+
+
 async def whole(events, **limits):
     return await Opened(call(hold=True, **limits), events, judged=True).whole()
 
@@ -144,11 +151,11 @@ async def test_time_is_up_for_the_whole():
     assert events.closed == 1
 
 
-async def test_silence_before_the_first_piece():
+def test_silence_before_the_first_piece(virtual):
     """STALLED by its own limit, TIMEOUT by the attempt's."""
-    stalled = await Opened(call(first_token=0.01), Events("wait"), judged=True).first()
+    stalled = virtual(Opened(call(first_token=1.0), Events("wait"), judged=True).first())
     assert (stalled.code, stalled.because) == (Code.STALLED, "no sign of the first piece in time")
-    late = await Opened(call(first_token=0.01, total=0.01), Events("wait"), judged=True).first()
+    late = virtual(Opened(call(first_token=1.0, total=1.0), Events("wait"), judged=True).first())
     assert (late.code, late.because) == (Code.TIMEOUT, "not done in time")
 
 
@@ -313,13 +320,6 @@ async def test_the_targets_own_time_adds_up_over_all_pieces(monkeypatch):
     await opened.first()
     assert await read(opened) == ["a", "b", "c"]
     assert (opened.outcome.code, opened.outcome.because) == (Code.TIMEOUT, "not done in time")
-
-
-@pytest.fixture
-def virtual():
-    """Runs a coroutine on a virtual clock."""
-    with virtual_time() as loop:
-        yield loop.run_until_complete
 
 
 def test_progress_is_no_silence_and_is_not_shown(virtual):

@@ -135,8 +135,8 @@ def test_a_drill_keeps_to_its_bill(first):
         scenario = {
             "version": 1,
             "name": "checked",
-            "duration": "300ms",
-            "load": {"rate": 20, "max_tokens": 50, "requests": [{"name": "hello", "prompt": "hello"}]},
+            "duration": "1500ms",
+            "load": {"rate": 4, "max_tokens": 50, "requests": [{"name": "hello", "prompt": "hello"}]},
             "phases": [{"at": "0s", "faults": {"two": "unsure"}}],
             "expect": {"answered_share": "100%"},
         }
