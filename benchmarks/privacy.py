@@ -230,6 +230,13 @@ def span_f1(rows: Sequence[dict[str, Any]], found: Found, kind: str) -> float | 
     return 2 * tp / (2 * tp + wrong + missed) if tp + missed else None
 
 
+def nested(text: bytes, times: int) -> bytes:
+    """`text` in base64 in base64 ..."""
+    for _ in range(times):
+        text = base64.b64encode(text)
+    return text
+
+
 def adversarial(clean: Sequence[str]) -> None:
     """Inputs made to be slow: CPU time per KB beside that of ordinary text, and for four times the length."""
     from hybridinfer.privacy.detectors import Scanner
@@ -245,8 +252,15 @@ def adversarial(clean: Sequence[str]) -> None:
         "one letter": "a" * size,
         "passwords": "password=" * (size // 9),
         "spaced digits": "1 " * (size // 2),
+        "spaced twice": "1  2  " * (size // 6),
+        "equals signs": "=" * size,
+        "colons": "a:" * (size // 2),
+        "zero width": "a\u200b" * (size // 2),
+        "zero width, digits": "1\u200b2\u200b " * (size // 5),
+        "IBANs": "DE89 3704 0044 0532 0130 00 " * (size // 28),
         "escapes": "\\u0041" * (size // 6),
         "base64": base64.b64encode(random.Random(1).randbytes(size * 3 // 4)).decode(),
+        "base64 in base64": nested(b"my password is hunter22", 25).ljust(size, b"A").decode()[:size],
         "base64, small pieces": " ".join(
             base64.b64encode(b"a plain sentence %d" % number).decode() for number in range(size // 29)
         )[:size],
