@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 
 from hybridinfer.edge.catalogue import find
+from hybridinfer.edge.convert import Conversion
 from hybridinfer.edge.engine import Loaded
 from hybridinfer.edge.memory import Memory
 from hybridinfer.edge.pool import load
+from hybridinfer.edge.precision import Precision
 from hybridinfer.edge.prefix import BLOCK, PrefixCache
-from hybridinfer.edge.prefix_disk import PrefixDisk, open_disk, wipe
+from hybridinfer.edge.prefix_disk import PrefixDisk, _content, open_disk, wipe
+from hybridinfer.edge.progress import silent
 from hybridinfer.edge.sealed import KEY_VARIABLE, new_key
 from hybridinfer.edge.session import Session
 from hybridinfer.edge.setting import Setting
 from hybridinfer.edge.store import Store
+from hybridinfer.edge.unsealed import encrypt
 from hybridinfer.edge.vocabulary import Vocabulary
 from tests.unit.edge.test_batch import Caller, Desk, alone, prompt
 
@@ -132,6 +136,29 @@ def test_a_disk_that_takes_nothing_is_no_error(
     kept(disk, NAME)
     assert disk().load(NAME) is None
     assert "not kept on the disk (FileExistsError)" in caplog.text
+
+
+def test_a_slow_disk_does_not_fill_the_memory(disk: Callable[..., PrefixDisk], tmp_path: Path) -> None:
+    """Blocks that find too many before them are not written."""
+    one = disk()
+    while one._room.acquire(blocking=False):
+        pass
+    one.save(NAME, block())
+    one.close()
+    assert not (tmp_path / "prefixes").exists()
+
+
+def test_every_form_of_a_model_has_a_content_of_its_own(tiny_gguf: Path, tmp_path: Path) -> None:
+    """A bundle that was made with other bits, and a model that was sealed anew, share nothing with what was before."""
+    store, plain = Store(tmp_path / "cache", {KEY_VARIABLE: new_key()}), find(str(tiny_gguf))
+    for bits in (4, 8):
+        Conversion(tmp_path / f"{bits}.bundle").make(tiny_gguf, precision=Precision.of(bits, None))
+    for turn in ("one", "two"):
+        encrypt(plain, store, tmp_path / f"{turn}.sealed", KEY, silent)
+    files = ("4.bundle", "8.bundle", "one.sealed", "two.sealed")
+    models = [plain, *(find(str(tmp_path / name)) for name in files)]
+    assert len({_content(model, store) for model in models}) == len(models)
+    assert _content(plain, store) == _content(plain, store)
 
 
 def test_wiping_leaves_nothing(disk: Callable[..., PrefixDisk], tmp_path: Path) -> None:

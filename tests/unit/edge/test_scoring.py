@@ -115,6 +115,7 @@ def test_as_many_tokens_as_stated_are_scored(tokenizer: Tokenizer) -> None:
     shared = ["x" * size for size in range(1, MOST + 1)]
     assert paths(shared, tokenizer) == [tuple(tokenizer.encode(choice)) for choice in shared]
     assert paths([*shared, "y"], tokenizer) is None
+    assert paths(["x" * MOST, "y"], tokenizer) is None
 
 
 def test_broken_numbers_end_in_a_code(loaded: Loaded) -> None:
