@@ -89,10 +89,10 @@ def test_order_is_all_that_auroc_sees():
 
 
 def test_the_catalogue_s_models_have_maps():
-    """Where one was fitted; each says on what, and is better than chance there."""
-    shipped = [one for name in catalogue() if (one := find_map(name, {"HYBRIDINFER_STATE": "off"}))]
-    assert len(shipped) >= 2
-    for one in shipped:
+    """Every one of them; each says on what it was fitted, and is better than chance there."""
+    for name in catalogue():
+        one = find_map(name, {"HYBRIDINFER_STATE": "off"})
+        assert one is not None, name
         assert one.provenance["held_out"]["auroc"] > 0.65
         assert one.provenance["questions"] >= LEAST
     assert find_map("nobody", {"HYBRIDINFER_STATE": "off"}) is None
