@@ -13,6 +13,7 @@ from decimal import Decimal
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from .quick import quick
 from .receipt import Code, Decision, Receipt
 from .types import FinishReason, Request, TokenLogprob, ToolCall, Usage
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .targets.base import TargetInfo
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """Run the signals on the request. Answer: `Mapping[str, SignalResult]`, one for every signal of the policy."""
@@ -45,6 +47,7 @@ class Work:
     """Past this the answer is None, and the work is left to itself."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserve:
     """Put money aside in the ledger. Answer: a `Reservation`, or a `Denied`."""
@@ -64,6 +67,7 @@ class Denied:
     because: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
     """Book what a call really cost. Answer: None."""
@@ -84,6 +88,7 @@ class Release:
     """As in `Settle`."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Seconds: for the whole attempt, to its first piece, and between two pieces."""
@@ -95,6 +100,7 @@ class Limits:
     """The other three count the target's time alone; this one also counts how long the caller lets a piece lie."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """Call a target. Answer: an `Outcome`.
@@ -168,6 +174,7 @@ class Restart:
     because: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a target said, whole or as far as it came."""
@@ -197,6 +204,7 @@ class Deliver:
 Command = Score | Work | Reserve | Settle | Release | Call | Race | Together | Sleep | Relay | Restart | Deliver
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How a call ended. `answer` is partial when the code is a failure."""
@@ -232,6 +240,7 @@ class Abandoned(Exception):
         return self.outcomes.get(target, Outcome(code=Code.CANCELLED, sent=False))
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What the flow returns: the answer and its receipt."""

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from .commands import Abandoned, Call, Command, Denied, Limits, Outcome, Release, Reserve, Settle
+from .quick import quick
 from .receipt import ANSWERED, Attempt, Code
 from .resilience.breaker import FAIR
 from .types import Usage
@@ -50,6 +51,7 @@ BOOKING = 1.0
 """Seconds that an answer waits for its booking, at most; see `Settle`."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """What targets are asked: the request as it came, or the beginning of an answer that they shall go on with."""
@@ -68,6 +70,7 @@ class Ask:
         return self.join is not None and not self.join.anew
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
     """A call that may begin: `call` is to be yielded, `Legs.end` must follow."""

@@ -11,6 +11,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
 
+from .quick import quick
+
 Zone = Literal["device", "network", "cloud"]
 """Where a target runs: in this process, on one's own servers, or at somebody else's."""
 OnInterrupt = Literal["error", "restart", "continue", "buffer"]
@@ -70,6 +72,7 @@ class Removal:
     because: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Which rule matched, on which levels, and the ordered plan that it gave.
@@ -93,6 +96,7 @@ class Decision:
     """Prompt tokens that the rule's `prompt:` block cut out, by a count that is the same for every target."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One call of one target. `number` counts from 1 per target; `seconds` includes the stream."""
@@ -115,6 +119,7 @@ class Attempt:
     """What computed it, where the target knows: cpu, cuda and so on for a model in this process."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """The whole story of one request. It is on every response and on every error."""

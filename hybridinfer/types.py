@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from .quick import quick
 from .receipt import Need, OnInterrupt, Receipt, Zone
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
     """Plain text."""
@@ -74,6 +76,7 @@ class Opaque:
 Part = Text | Image | File | ToolCall | ToolResult | Opaque
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One turn of a conversation. Tool results come in messages of the role `tool`."""
@@ -124,6 +127,7 @@ class ResponseFormat:
         return self.type in {"json_object", "json_schema"}
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What a target may know of one call beside its content. The router sets them; a caller's own are replaced."""
@@ -134,6 +138,7 @@ class Terms:
     """The measured levels of the policy's privacy signals; None: unknown, so nothing is shared with other requests."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What the caller asks. Built by `Router` from messages and options; never changed afterwards."""
@@ -196,6 +201,7 @@ class Request:
         return frozenset(needs)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens of one attempt. `input_tokens` includes cached ones; `estimated` when the target told nothing."""
@@ -236,6 +242,7 @@ class TokenLogprob:
     entropy: float | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """An answer and its receipt. `finish_reason == "length"` marks a truncated one."""
@@ -290,6 +297,7 @@ class Start:
     type: Literal["start"] = "start"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextDelta:
     """More text."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..errors import HybridinferError
+from ..quick import quick
 from ..types import Standing
 from .money import from_nano, to_nano
 from .windows import windows
@@ -40,6 +41,7 @@ class LedgerDown(HybridinferError):
     """The book cannot be read or written: what is affordable is unknown. The message says what to do."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
     """Money set aside for one call of one target. Settle or release it once; repeating either does nothing."""

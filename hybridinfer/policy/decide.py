@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
 
+from ..quick import quick
 from ..receipt import Decision, Reason, Removal
 from .model import BoundaryBlock, Policy, TargetBlock, When, zone_of
 
@@ -22,6 +23,7 @@ _NO_TAGS: Mapping[str, str] = {}
 _ALL_ABLE: Mapping[str, Removal] = {}
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
     """The verdict of all boundaries together, and the name of the one that decided (empty when open)."""

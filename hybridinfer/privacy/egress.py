@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..policy.decide import Verdict, permit
 from ..policy.model import zone_of
+from ..quick import quick
 from ..receipt import Code
 from ..signals.privacy import PrivacySignal
 from ..targets.base import Progress, Target, TargetEvent, TargetFailed, TargetInfo
@@ -30,6 +31,7 @@ _log = logging.getLogger("hybridinfer.privacy")
 _REACH = {"device": 0, "network": 1, "cloud": 2}
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clearance:
     """What is known of one request: its measured levels and its tags. Good for that very object only."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..quick import quick
 from ..types import Request, Standing
 
 __all__ = ["Signal", "SignalResult", "Standing"]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalResult:
     """A score, its level and the reasons. `because` never quotes the request."""

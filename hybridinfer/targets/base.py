@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..policy.model import TargetBlock
+from ..quick import quick
 from ..receipt import Code, Need, Zone
 from ..types import FinishReason, Request, TextDelta, ToolCallDelta, Usage
 
@@ -42,6 +43,7 @@ class TargetFailed(Exception):
         """False where it is certain that the target never saw the request."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
     """The last event of every complete answer. A stream that ends without it was interrupted."""
