@@ -48,7 +48,10 @@ def build(policy: Policy, own: Mapping[str, Signal] | None = None) -> Mapping[st
 
 def all_quick(policy: Policy) -> bool:
     """Whether every signal is this package's own and asks no model, so that a short prompt holds up nobody."""
-    return all((block.kind or name) in BUILT_IN and block.model is None for name, block in policy.signals.items())
+    return all(
+        (block.kind or name) in BUILT_IN and block.model is None and block.options.get("names", "labels") == "labels"
+        for name, block in policy.signals.items()
+    )
 
 
 def may_depend_on_money(policy: Policy) -> bool:

@@ -59,6 +59,7 @@ def test_the_usual_signals_are_built():
     assert set(built) == {"privacy", "complexity", "size", "budget"}
     assert registry.all_quick(policy())
     assert not registry.all_quick(policy(complexity={"model": "embedding"}))
+    assert not registry.all_quick(policy(privacy={"options": {"names": "model"}}))
 
 
 def test_a_kind_may_serve_under_another_name():
