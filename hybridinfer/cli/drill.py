@@ -57,7 +57,7 @@ def run(
         against: simulated is a virtual clock; emulator is the real router over real HTTP to this machine; live calls
             the real targets, in the scenario's own time, if the policy says 'drills: allowed'.
         speed: With the emulator, how many times as fast as the scenario says.
-        real_local: With the emulator, call the real local models; otherwise they are played.
+        real_local: With the emulator, call the real local models, and break them for real; otherwise they are played.
         seed: Of everything that is random; the same seed gives the same simulation.
         max_cost: Live: the USD that it may cost. It does not start where it could cost more, and never spends more.
         json: Print everything as JSON.

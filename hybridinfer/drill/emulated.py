@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from ..async_router import AsyncRouter
+from ..errors import ConfigurationError
 from ..observe.hooks import UNWATCHED
 from ..policy.block import Block
 from ..policy.load import digest
@@ -32,10 +33,12 @@ from .book import ample, for_drill
 from .course import Course, Served, Watch
 from .doors import Doored
 from .emulator import Emulator
+from .failing import hit
 from .lag import lag
 from .performance import Performance
 from .simulated import HEALTHY, healthy
 from .simulated import broken as broken_tree
+from .spoiled import FOR_REAL, Spoiled
 from .traffic import Scored, Timeline, options, prompt
 from .vocabulary import on_a_script
 
@@ -55,6 +58,8 @@ async def play(
 ) -> Course:
     """The whole drill, in `duration / speed` seconds."""
     began = time.perf_counter()
+    if real_local:
+        _refuse_played(scenario, policy)
     async with AsyncExitStack() as stack:
         ruling = ample(policy) if scenario.budgets == "ample" else policy
         show = _Show(scenario, hurried(ruling, speed), speed)
@@ -106,6 +111,22 @@ def actor(name: str, block: TargetBlock, next_step: Callable[[Request], Step], *
     return Actor(info, next_step, speed=speed)
 
 
+def _refuse_played(scenario: Scenario, policy: Policy) -> None:
+    """Raise ConfigurationError where a fault hits a local model that only a played one can have."""
+    played = {
+        word
+        for phase in scenario.phases
+        for name, block in policy.targets.items()
+        if block.kind == "onnx" and (fault := hit(phase.faults, name, block)) is not None
+        for word in fault.words - FOR_REAL
+    }
+    if played:
+        raise ConfigurationError(
+            f"{scenario.name!r}: {', '.join(sorted(played))} cannot happen to a real local model; leave out --real-local, "
+            f"or take one of {', '.join(sorted(FOR_REAL - {'ok'}))}"
+        )
+
+
 class _Show:
     """One drill under way."""
 
@@ -119,12 +140,13 @@ class _Show:
         self._aim = Aim(self._timeline, Random(0))  # noqa: S311 - a drill, not a secret
         self._emulators: dict[str, Emulator] = {}
         self._actors: dict[str, Actor] = {}
+        self._models: dict[str, Spoiled] = {}
 
     @property
     def arrived(self) -> Mapping[str, int]:
         """What each target received."""
         return {name: len(one.requests) for name, one in self._emulators.items()} | {
-            name: len(one.received) for name, one in self._actors.items()
+            name: len(one.received) for name, one in (self._actors | self._models).items()
         }
 
     def look(self) -> None:
@@ -134,9 +156,9 @@ class _Show:
             for seen in emulator.requests:
                 body = json.dumps(seen.body, ensure_ascii=False)
                 self.watch.look(name, zone, f"{seen.path} {body} {' '.join(seen.headers.values())}")
-        for name, actor in self._actors.items():
-            for request in actor.received:
-                self.watch.look(name, actor.info.zone, repr(replace(request, tags={})))
+        for name, local in (self._actors | self._models).items():
+            for request in local.received:
+                self.watch.look(name, local.info.zone, repr(replace(request, tags={})))
 
     async def run(self, stack: AsyncExitStack, *, real_local: bool, seed: int) -> tuple[Served, ...]:
         """Build everything, play it, take it down."""
@@ -148,7 +170,10 @@ class _Show:
                 emulator = Emulator(latency=HEALTHY.first / self._speed, pace=0.05 / self._speed)
                 self._emulators[name] = await stack.enter_async_context(emulator)
                 targets[name] = Doored(name, block, emulator, met=partial(self._met, name), speed=self._speed)
-            elif block.kind not in ("canned", "onnx") or (block.kind == "onnx" and not real_local):
+            elif block.kind == "onnx" and real_local:
+                model = self._models[name] = Spoiled(name, block, met=partial(self._met, name), speed=self._speed)
+                targets[name] = model
+            elif block.kind != "canned":
                 targets[name] = self._actors[name] = actor(name, block, partial(self._step, name), speed=self._speed)
         file = PolicyFile(stack.enter_context(TemporaryDirectory(prefix="hybridinfer-drill-")), policy)
         router = AsyncRouter(
@@ -161,7 +186,9 @@ class _Show:
             retry_budget=RetryBudget(),
         )
         await stack.enter_async_context(router)
-        await router.warmup()
+        cold = await router.warmup()
+        for name in self._models.keys() & cold.keys():
+            raise ConfigurationError(f"--real-local: target {name!r} cannot answer: {cold[name]}")
         for ask in scenario.load.requests:  # signals and tokenizers load now: at tenfold speed a second would be ten
             await router.decide(prompt(ask), **options(scenario, ask))
         return await self.performance.run(router, seed=seed, turn=partial(self._turn, router, frail, file))

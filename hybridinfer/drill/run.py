@@ -68,7 +68,7 @@ def run_drill(
             `live` calls the real targets, for a policy that says `drills: allowed`.
         speed: With the emulator: so many times as fast as the scenario says. Below 30 what is measured stays true to
             a few tens of milliseconds times `speed`.
-        real_local: With the emulator: call the real local models; otherwise they are played.
+        real_local: With the emulator: call the real local models, and break them for real; otherwise they are played.
         seed: Of everything that is random.
         max_cost: Live: USD that it may cost; None: it is only told what it could cost, which is an error.
         told: Live: called with what it can cost at most, before anything is called.

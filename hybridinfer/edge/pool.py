@@ -20,6 +20,7 @@ from .unsealed import Unsealed
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from .catalogue import Model
@@ -39,7 +40,9 @@ class _Key:
 class Pool:
     """Engines by model file, each with its owners; the last one to leave closes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, loader: Callable[..., Loaded] | None = None) -> None:
+        """`loader`: in the place of `load`, with its arguments."""
+        self._loader = loader
         self._lock = threading.Lock()
         self._engines: dict[_Key, tuple[Engine, set[object]]] = {}
         self._hooked = False
@@ -71,7 +74,7 @@ class Pool:
             engine, owners = self._engines.get(key, (None, set[object]()))
             if engine is None or engine.dead:
                 engine = Engine(
-                    lambda: load(model, store, threads=threads, pull=pull, setting=setting),
+                    lambda: (self._loader or load)(model, store, threads=threads, pull=pull, setting=setting),
                     name=model.id,
                     waiting=waiting,
                     rows=rows,

@@ -19,7 +19,7 @@ from ..edge.confidence import features, find_map
 from ..edge.engine import Task
 from ..edge.generate import Done, GenerationFailed, Piece, Prompt
 from ..edge.guided import for_call, for_format
-from ..edge.pool import POOL
+from ..edge.pool import POOL, Pool
 from ..edge.sampling import Sampling
 from ..edge.store import Store
 from ..edge.template import TemplateRefused
@@ -51,7 +51,8 @@ class OnnxTarget:
     A path leads to a GGUF file, a bundle (`models quantize`) or a sealed model (`models encrypt`).
     """
 
-    def __init__(self, block: TargetBlock, context: TargetContext) -> None:
+    def __init__(self, block: TargetBlock, context: TargetContext, *, pool: Pool = POOL) -> None:
+        self._pool = pool
         try:
             self._options = OnnxOptions.model_validate(block.options)
         except ValidationError as error:
@@ -131,7 +132,7 @@ class OnnxTarget:
 
     async def aclose(self) -> None:
         """Give the model back; the last target to do so frees it."""
-        await asyncio.to_thread(POOL.leave, self)
+        await asyncio.to_thread(self._pool.leave, self)
 
     @cached_property
     def _map(self) -> ConfidenceMap | None:
@@ -148,7 +149,7 @@ class OnnxTarget:
 
     def _engine(self) -> Engine:
         options, tuned = self._options, self._tuned
-        return POOL.take(
+        return self._pool.take(
             self._model,
             self._store,
             self,
