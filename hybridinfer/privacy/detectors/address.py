@@ -31,8 +31,9 @@ _ROMANCE = lazy(
     r"[^\W\d_][\w .'’ºª-]{1,40}?,?[ ]?(?:n[ºo°]\.?[ ]?|núm\.?[ ]?)?[0-9]{1,5}(?:[ ]?[A-Za-z]\b)?(?:[/ m.]{1,4}[0-9]{1,4})?(?!\w)"
 )
 _FRENCH = lazy(
-    r"[0-9]{1,5}(?:\s?(?:bis|ter|quater))?,?\s(?:rue|avenue|av\.|boulevard|bd|place|allée|chemin|impasse|quai|route|cours|square|passage)"
-    r"\s(?:(?:de|du|des|la|le|les|d'|l'|aux?)\s?){0,3}[^\W\d_][\w'’-]{1,30}(?:\s[A-ZÀ-Ý][\w'’-]{1,30}){0,3}"
+    r"[0-9]{1,5}(?:\s?(?:bis|ter|quater))?,?\s(?:(?:rue|av\.|boulevard|bd|allée|chemin|quai)\s(?:(?:de|du|des|la|le|les|d'|l'|aux?)\s?){0,3}[^\W\d_]"
+    r"|(?:avenue|place|impasse|route|cours|square|passage)\s(?:(?:(?:de|du|des|la|le|les|aux?)\s|d'|l'){1,3}[^\W\d_]|[A-ZÀ-Ý]))"
+    r"[\w'’-]{1,30}(?:\s[A-ZÀ-Ý][\w'’-]{1,30}){0,3}"
 )
 _GERMANIC = lazy(
     r"[A-ZÄÖÜÅØÆ](?<!\w.)[\w.-]{1,40}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer|steig|straat|laan|plein|gracht|kade|dijk|gatan|vägen|gata|vei|veien|gade|vej|katu|tie)"
@@ -83,11 +84,13 @@ _LABEL = lazy(
     r"\b(?:anschrift|wohnhaft|wohn[et]|adresa?|osoite|(?:lak)?cím|address|addr|dirección|adresse|indirizzo|endereço|li(?:ve|ves|ved|ving)|resid(?:e|es|ed|ing)|located|based|ship(?:ped)?|deliver(?:ed)?"
     r"|mail(?:ed)?|return|corner of(?: the)?|sent|meet(?: me| us)?|drops? (?:you|me|us) off|pick (?:you|me|us) up|moved?|office is|taxi)\b['\"]?\s?[:=]?\s{0,6}(?:(?:is|are|at|on|to|in|it is)\s){0,2}[\"']?"
 )
+_NO_STREET = frozenset({"for", "if", "or", "else", "when", "and", "by", "with", "than", "times", "plus", "minus"})
 _HOME = lazy(r"(?:li(?:ves?|ving)|resid(?:es?|ing)) (?:at|on) |corner of (?:the )?")
 _AT_HOME = lazy(r"[0-9]{1,6}[a-z]?,? (?:[0-9]{1,4} )?(?:[^\W\d_][\w'’.-]{0,24}[ ]?){1,5}")
 _LABELLED = lazy(
     r"[0-9]{1,6}[A-Za-z]?,?\s(?:[0-9]{1,4}\s)?(?:[^\W\d_][\w'’.-]{0,24}[ ,]{1,2}){1,5}[0-9]{1,5}(?!\w)"
-    r"|[A-ZÀ-Ý][\w'’.-]{1,24}(?:\s[A-ZÀ-Ý][\w'’.-]{1,24}){0,3}\s(?!(?:19|20)[0-9]{2}\b)[0-9]{1,5}[A-Za-z]?(?=[,.;]?(?:\s|$))"
+    r"|(?!(?:January|February|March|April|May|June|July|August|September|October|November|December|Page|Chapter|Section|Table|Figure|Step|Level|Room|Day|Week)\s[0-9])"
+    r"[A-ZÀ-Ý][\w'’.-]{1,24}(?:\s[A-ZÀ-Ý][\w'’.-]{1,24}){0,3}\s(?!(?:19|20)[0-9]{2}\b)[0-9]{1,5}[A-Za-z]?(?=[,.;]?(?:\s|$))"
 )
 _NUMBER = re.compile(
     r"[0-9](?<![\w.$€£-][0-9])(?:(?<![0-9][\s\S][0-9])|(?![0-9]{0,5}[\s\S][0-9]))[0-9]{0,5}(?![0-9])(?=[A-Za-z]{0,6}[,.;:)\"']?(?:\s|$)|[-/][0-9])"
@@ -179,6 +182,8 @@ def _labelled(view: View, start: int) -> re.Match[str] | None:
     lead = max(0, start - _LEAD)
     for cue in _LABEL.finditer(view.lower, lead, start):
         match = _LABELLED.match(view.text, cue.end())
+        if match is not None and not _NO_STREET.isdisjoint(match[0].split()):
+            match = None  # return 1 for yes and 0 for no
         if match is None and _HOME.fullmatch(cue[0]):
             match = _AT_HOME.match(view.text, cue.end())
         if match is not None and match.start() <= start < match.end():

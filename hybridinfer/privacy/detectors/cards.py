@@ -15,6 +15,8 @@ _CUE = lazy(
     r"card|visa\b|master|amex|american express|discover|\bcc\b|credit|debit|maestro|diners|\bjcb\b"
     r"|tarjeta|carte|carta|karte|kort|kaart|karta|karty|kartę|kortti|cartão|kart|卡|カード|карт"
 )
+_ROW_ABOVE = lazy(r"[0-9] [0-9] [0-9][ ]*\n[^\n0-9]{0,12}\Z")
+_ROW_BELOW = lazy(r"[ ]*\n[^\n0-9]{0,12}[0-9] [0-9] [0-9]")
 _GROUPINGS = frozenset(
     {
         (4, 4, 4, 4),
@@ -53,12 +55,13 @@ def luhn(number: str) -> bool:
 
 
 def _cards(view: View, groups: list[tuple[int, int]], *, cue: bool) -> Iterator[Finding]:
+    grid = _is_row(view.text, groups[0][0], groups[-1][1])
     at = 0
     while at < len(groups):
         if at and groups[min(at + _MOST_GROUPS, len(groups)) - 1][1] - groups[at][0] < _LENGTHS.start:
             at += 1
             continue  # single digits
-        for end in _ends(groups, at, cue=cue):
+        for end in _ends(groups, at, cue=cue, grid=grid):
             number = digits(view.text[groups[at][0] : groups[end - 1][1]])
             if validator := _validator(number, cue=cue):
                 yield Finding(
@@ -74,10 +77,15 @@ def _cards(view: View, groups: list[tuple[int, int]], *, cue: bool) -> Iterator[
         at += 1
 
 
-def _ends(groups: list[tuple[int, int]], at: int, *, cue: bool) -> Iterator[int]:
+def _is_row(text: str, start: int, end: int) -> bool:
+    """Whether the line above or below is a row of digits, too: a board, a matrix, a picture in numbers."""
+    return _ROW_ABOVE.search(text, max(0, start - 24), start) is not None or _ROW_BELOW.match(text, end) is not None
+
+
+def _ends(groups: list[tuple[int, int]], at: int, *, cue: bool, grid: bool) -> Iterator[int]:
     """Where a card that begins with group `at` may end, the longest first."""
     sizes = tuple([end - start for start, end in groups[at : at + _MOST_GROUPS]])
-    if at == 0 and len(groups) in _LENGTHS and all(end - start == 1 for start, end in groups):
+    if at == 0 and len(groups) in _LENGTHS and all(end - start == 1 for start, end in groups) and (cue or not grid):
         yield len(groups)  # digits spelled one by one
     if sum(sizes) < _LENGTHS.start:
         return

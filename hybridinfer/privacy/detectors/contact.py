@@ -21,7 +21,8 @@ _SPELLED = lazy(
 _SPELLED_HINTS = hints("[at]", "(at)", "{at}", "<at>", "[ at ]", "( at )", "{ at }")
 _IN_WORDS = lazy(
     r"[\w+-]{1,64}(?: (?:dot|punkt|punto|point) [\w+-]{1,64}){0,4} (?:at|@) [\w-]{1,63}(?: (?:dot|punkt|punto|point) [\w-]{1,63}){0,3}"
-    r" (?:dot|punkt|punto|point) (?:com|org|net|edu|gov|io|co|info|de|fr|es|it|nl|uk|ch|at|se|no|dk|fi|pl|pt|br|in|jp|cn|ru|us|ca|au|eu)\b",
+    r" (?:(?:dot|punkt|punto) (?:com|org|net|edu|gov|io|co|info|de|fr|es|it|nl|uk|ch|at|se|no|dk|fi|pl|pt|br|in|jp|cn|ru|us|ca|au|eu)"
+    r"|point (?:com|org|net|edu|gov|io|fr|ch|eu|ca))\b",
     re.IGNORECASE,
 )
 _DOTS = hints(" dot ", " punkt ", " punto ", " point ")

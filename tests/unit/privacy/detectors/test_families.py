@@ -212,6 +212,14 @@ def test_every_reported_type_has_a_score() -> None:
     assert {kind for kind, *_ in FOUND} <= set(SCORES) == set(TYPES)
 
 
+def test_a_row_of_a_board_is_no_card() -> None:
+    """Sixteen digits, one by one, are a card by themselves, and none between other such rows."""
+    row = "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"
+    assert [finding.type for finding in scan(f"it is {row}, thanks")] == ["payment_card"]
+    assert scan(f"{row}\n{row}\n1 1 1 4") == ()
+    assert [finding.type for finding in scan(f"1 2 3\nmy card: {row}")] == ["payment_card"]
+
+
 def test_names_are_found_only_beside_something_harder() -> None:
     """A name alone is no finding; next to an address it is, so that it can be masked with it."""
     assert scan("my name is Jane Roe") == ()
