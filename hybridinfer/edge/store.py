@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _LOADED = 1.9
 """Bytes in memory for each byte of a 4-bit GGUF file, whose weights are 8 bits wide once they are loaded."""
+_LOADED_BUNDLE = 1.15
+"""Of a bundle, whose weights stay as narrow as they lie there."""
 _SPARE = 512 << 20
 """For keys and values, and the application."""
 _MADE_HERE = frozenset({"bundle", "sealed"})
@@ -211,10 +213,13 @@ class Store:
         """
         known = catalogue()
         models = [find(name) for name in variants] if variants else list(known.values())
-        models.sort(key=lambda model: model.bytes)
+        models.sort(key=self._loaded_bytes)
         ready = [model for model in models if self.state(model) != "absent"] or models[:1]
         free = available() if room is None else room
-        return next((model for model in reversed(ready) if model.bytes * _LOADED + _SPARE <= free), ready[0])
+        return next((model for model in reversed(ready) if self._loaded_bytes(model) + _SPARE <= free), ready[0])
+
+    def _loaded_bytes(self, model: Model) -> float:
+        return self.size(model) * _LOADED_BUNDLE if model.form == "bundle" else model.bytes * _LOADED
 
     def bundles(self) -> list[Model]:
         """The quantized copies in the cache, by name."""

@@ -254,3 +254,16 @@ def test_pieces_cover_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert checksum.pieces(file) == tuple(hashlib.sha256(piece).hexdigest() for piece in (b"0123", b"4567", b"89"))
     (tmp_path / "empty").write_bytes(b"")
     assert len(checksum.pieces(tmp_path / "empty")) == 1
+
+
+def test_a_bundle_counts_with_what_it_takes(tmp_path: Path) -> None:
+    """Of the variants named, the largest bundle that fits; the smallest where none does."""
+    store = Store(tmp_path, {})
+    for name, size in (("small", 1 << 10), ("large", 1 << 20)):
+        (tmp_path / "bundles" / f"{name}.bundle").mkdir(parents=True)
+        (tmp_path / "bundles" / f"{name}.bundle" / "weights.bin").write_bytes(bytes(size))
+    names = ("small.bundle", "large.bundle")
+    spare = 512 << 20
+    assert store.largest(names, room=spare + (2 << 20)).id == "large.bundle"
+    assert store.largest(names, room=spare + (1 << 20)).id == "small.bundle"
+    assert store.largest(names, room=0).id == "small.bundle"
