@@ -111,24 +111,36 @@ async def test_anthropics_sdk_reads_a_streamed_call(claude):
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize(
     ("status", "errors"),
     [
-        (400, (openai.BadRequestError, anthropic.BadRequestError)),
-        (401, (openai.AuthenticationError, anthropic.AuthenticationError)),
-        (404, (openai.NotFoundError, anthropic.NotFoundError)),
-        (429, (openai.RateLimitError, anthropic.RateLimitError)),
-        (529, (openai.InternalServerError, anthropic.OverloadedError)),
+        (400, (openai.BadRequestError, anthropic.BadRequestError, "invalid_request_error")),
+        (401, (openai.AuthenticationError, anthropic.AuthenticationError, "authentication_error")),
+        (403, (openai.PermissionDeniedError, anthropic.PermissionDeniedError, "permission_error")),
+        (404, (openai.NotFoundError, anthropic.NotFoundError, "not_found_error")),
+        (408, (openai.APIStatusError, anthropic.RequestTimeoutError, "api_error")),
+        (413, (openai.APIStatusError, anthropic.ContentTooLargeError, "request_too_large")),
+        (429, (openai.RateLimitError, anthropic.RateLimitError, "rate_limit_error")),
+        (500, (openai.InternalServerError, anthropic.InternalServerError, "api_error")),
+        (502, (openai.InternalServerError, anthropic.InternalServerError, "api_error")),
+        (503, (openai.InternalServerError, anthropic.InternalServerError, "api_error")),
+        (504, (openai.InternalServerError, anthropic.InternalServerError, "timeout_error")),
+        (529, (openai.InternalServerError, anthropic.OverloadedError, "overloaded_error")),
     ],
 )
-async def test_the_sdks_raise_their_typed_errors(gpt, claude, emulator, status, errors):
-    """Errors are shaped as each vendor shapes them."""
-    emulator.outage("*", faults.Status(status=status))
+async def test_the_sdks_raise_their_typed_errors(gpt, claude, emulator, status, errors, stream):
+    """Errors are shaped as each vendor shapes them: class, type, request id and Retry-After."""
+    emulator.outage("*", faults.Status(status=status, retry_after=2))
     async with gpt, claude:
-        with pytest.raises(errors[0]):
-            await gpt.chat.completions.create(model="gpt", messages=HELLO)
-        with pytest.raises(errors[1]):
-            await claude.messages.create(model="claude", max_tokens=5, messages=HELLO)
+        with pytest.raises(errors[0]) as of_openai:
+            await gpt.chat.completions.create(model="gpt", messages=HELLO, stream=stream)
+        with pytest.raises(errors[1]) as of_anthropic:
+            await claude.messages.create(model="claude", max_tokens=5, messages=HELLO, stream=stream)
+    assert of_anthropic.value.type == errors[2]
+    for one in (of_openai.value, of_anthropic.value):
+        assert (one.status_code, one.response.headers["retry-after"]) == (status, "2")
+        assert one.request_id
 
 
 @pytest.mark.anyio
