@@ -129,7 +129,7 @@ async def test_anthropics_sdk_reads_a_streamed_call(claude):
         (529, (openai.InternalServerError, anthropic.OverloadedError, "overloaded_error")),
     ],
 )
-async def test_the_sdks_raise_their_typed_errors(gpt, claude, emulator, status, errors, stream):
+async def test_the_sdks_raise_their_typed_errors(gpt, claude, emulator, *, status, errors, stream):
     """Errors are shaped as each vendor shapes them: class, type, request id and Retry-After."""
     emulator.outage("*", faults.Status(status=status, retry_after=2))
     async with gpt, claude:
