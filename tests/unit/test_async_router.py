@@ -17,7 +17,7 @@ from hybridinfer.receipt import Code
 from hybridinfer.resilience import retry
 from hybridinfer.resilience.breaker import State
 from hybridinfer.targets.base import TargetFailed
-from hybridinfer.testing import FakeTarget, Hang, Outage, Reply
+from hybridinfer.testing import FakeClock, FakeTarget, Hang, Outage, Reply
 from hybridinfer.types import End, Start, TextDelta
 
 pytestmark = pytest.mark.anyio
@@ -72,8 +72,9 @@ class TestMaking:
         with pytest.raises(ConfigurationError, match="'cloud' calls itself 'local'"):
             AsyncRouter(POLICY, targets={"cloud": FakeTarget("local")})
 
-    async def test_all_routers_of_a_process_share_their_retries(self):
+    async def test_all_routers_of_a_process_share_their_retries(self, monkeypatch):
         """A storm knows no routers; a budget of one's own is for tests."""
+        monkeypatch.setattr(retry, "PROCESS", retry.RetryBudget(clock=FakeClock()))  # it fills up with time
         down = FakeTarget("cloud", script=(Outage(Code.UNAVAILABLE),))
 
         async def tries(**options):
