@@ -45,7 +45,7 @@ class Baseline:
     """The cloud target that answers everything."""
     always_cloud_usd: Decimal
     random_usd: Decimal
-    """A coin that sends as many requests to the cloud as really went there."""
+    """A coin that sends as many requests to the cloud as really went there, and the others to this machine."""
     always_local_usd: Decimal
     """What the machine costs, if the policy prices it, at the mean of the requests it answered."""
     saved_usd: Decimal
@@ -113,13 +113,14 @@ def baseline(records: Iterable[Record], prices: PriceBook, target: str) -> Basel
         ),
         Decimal(0),
     )
-    cloud = sum(record.zone == "cloud" for record in every)
+    count, cloud = max(1, len(every)), sum(record.zone == "cloud" for record in every)
     local = [record.cost_usd for record in every if record.zone == "device"]
+    here = sum(local, Decimal(0)) * len(every) / max(1, len(local))
     return Baseline(
         target=target,
         always_cloud_usd=always,
-        random_usd=always * cloud / max(1, len(every)),
-        always_local_usd=sum(local, Decimal(0)) * len(every) / max(1, len(local)),
+        random_usd=(always * cloud + here * (len(every) - cloud)) / count,
+        always_local_usd=here,
         saved_usd=always - sum((record.cost_usd for record in paid), Decimal(0)),
     )
 
