@@ -104,7 +104,7 @@ class Spoiled:
         match met.block.fault:
             case "model_missing":
                 return self._with(block.model_copy(update={"model": "/removed-by-the-drill/model.gguf"}), None)
-            case "checksum_wrong":  # every byte is read and hashed, as for a damaged file
+            case "checksum_wrong":  # the same file, pinned to another hash than its own
                 path = str(self._stock.place)
                 pinned = {"model": path, "options": block.options | {"sha256": "0" * 64}}
                 return self._with(block.model_copy(update=pinned), None)
