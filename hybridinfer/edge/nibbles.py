@@ -50,13 +50,14 @@ def unpack(raw: Bytes, ggml_type: int) -> Nibbles:
     if KINDS[ggml_type] == "Q4_K":
         scale, least = (_halves(blocks[:, at : at + 2]) for at in (0, 2))
         factors, shifts = _six_bits(blocks[:, 4:16])
-        scales, offsets = scale * factors, scale * factors * np.float32(ZERO) - least * shifts
+        scales = scale * factors
+        offsets = (scales * np.float32(ZERO) - least * shifts).astype(np.float32)
         # 64 weights to 32 bytes: first all lower halves, then all upper ones
         codes = _spread(blocks[:, 16:].reshape(-1, 32))
     else:
         scales = _halves(blocks[:, :2])
         if KINDS[ggml_type] == "Q4_1":
-            offsets = scales * np.float32(ZERO) + _halves(blocks[:, 2:4])
+            offsets = (scales * np.float32(ZERO) + _halves(blocks[:, 2:4])).astype(np.float32)
         codes = _spread(blocks[:, -16:])
     return Nibbles(
         codes=codes.reshape(rows, -1),
@@ -84,4 +85,4 @@ def _six_bits(raw: Bytes) -> tuple[Bytes, Bytes]:
     first, second, mixed = raw[:, :4], raw[:, 4:8], raw[:, 8:]
     factors = np.concatenate([first & 63, (mixed & 15) | ((first >> 2) & 48)], axis=-1)
     shifts = np.concatenate([second & 63, (mixed >> 4) | ((second >> 2) & 48)], axis=-1)
-    return factors, shifts
+    return factors.astype(np.uint8), shifts.astype(np.uint8)
