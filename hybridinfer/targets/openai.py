@@ -5,7 +5,9 @@ strong: {kind: openai, model: gpt-6.1-sol}
 house:  {kind: openai, model: qwen3, base_url: "http://10.0.0.5:8000/v1", zone: network}
 ```
 Options: `supports` narrows what the target can do, `drop` names body fields that are never sent, `extra_body` adds
-some, `max_tokens_field` is `max_tokens` or `max_completion_tokens` (the default at OpenAI itself).
+some, `max_tokens_field` is `max_tokens` or `max_completion_tokens` (the default at OpenAI itself). OpenAI itself is asked
+for its standard tariff, which is what a budget reserves, whatever the project's settings say; `extra_body:
+{service_tier: flex}` asks for another, `auto` leaves it to the project.
 """
 
 from __future__ import annotations
@@ -62,6 +64,8 @@ class OpenAITarget(VendorTarget):
             tokens_field=self._tokens_field,
             top_k=not self._own,
         )
+        if self._own:
+            body["service_tier"] = "default"
         if self.info.continues and begins_answer(request):
             body |= _GO_ON
         return body

@@ -481,13 +481,14 @@ async def test_each_server_gets_the_limit_in_its_own_field(make, emulator):
     assert (new["max_completion_tokens"], "max_tokens" in new) == (5, False)
 
 
-async def test_openai_itself_gets_the_newer_field():
-    """At api.openai.com the older field is refused by reasoning models."""
+async def test_openai_itself_gets_the_newer_field_and_the_standard_tariff():
+    """At api.openai.com the older field is refused by reasoning models; what is reserved is what is asked for."""
     target = OpenAITarget(TargetBlock(kind="openai", model="m"), TargetContext(name="t"))
     assert target._body(_ask(top_k=3), stream=False, session=None) == {
         "model": "m",
         "messages": [{"role": "user", "content": "What is 17 * 3?"}],
         "max_completion_tokens": 1024,
+        "service_tier": "default",
     }
 
 
