@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
 from ..types import Standing
-from .allowance import Allowance, allowed
+from .allowance import Allowance, allowed, purse_for
 from .book import Ledger, LedgerDown, OverBudget, Reservation, books_behind
 from .ledger_memory import MemoryLedger
 
@@ -82,7 +82,10 @@ def open_ledger(policy: Policy, path: str | Path | None = None, *, environ: Mapp
     scheme = None if isinstance(place, Path) else _URL.match(place)
     ledger = _sqlite(policy, str(place)) if scheme is None else _factory(scheme[1])(policy, str(place))
     usd = allowed(policy)
-    return Allowance(ledger, usd) if usd else ledger
+    if not usd or (scheme is not None and scheme[1] == "memory"):  # which never fails
+        return ledger
+    identity = str(Path(place).expanduser().resolve()) if scheme is None else str(place)
+    return Allowance(ledger, usd, purse=purse_for(identity))
 
 
 def records_path(path: str | Path | None = None, *, environ: Mapping[str, str] | None = None) -> Path:

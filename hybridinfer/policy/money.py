@@ -36,7 +36,8 @@ class LedgerDownBlock(Block):
     """What a budget allows while its ledger cannot be reached."""
 
     allow_up_to: Annotated[Usd, Field(gt=0)]
-    """USD per process and outage, for all requests together; the smallest of all budgets counts."""
+    """USD per process, for all requests together, whole again when the ledger has booked it and has room; the smallest of
+    all budgets counts."""
 
 
 class BudgetBlock(Block):
