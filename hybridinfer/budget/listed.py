@@ -24,9 +24,13 @@ FILE = Path(__file__).with_name("listed.json")
 
 
 def certainly_priced(block: TargetBlock) -> bool:
-    """Whether the vendor's price of this model is known for sure; False says nothing, so ask `tariffs.find`."""
-    at_its_vendor = block.base_url is None and zone_of(block) != "device" and "extra_body" not in block.options
-    return at_its_vendor and block.model in _index().get(block.kind, ())
+    """Whether the price is known for sure; False says nothing, so ask `tariffs.find`.
+
+    Known is what is on the vendor's list, and what runs on this machine: it is free, or the policy says its price.
+    """
+    if block.base_url is not None or "extra_body" in block.options:
+        return False
+    return zone_of(block) == "device" or block.model in _index().get(block.kind, ())
 
 
 def made() -> str:

@@ -6,7 +6,7 @@ plan holds a target that a boundary forbids. Warnings are about what is allowed 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
@@ -94,7 +94,9 @@ def check(
         hint = "test fewer signals, tag values or needs in 'when'"
         proof = [Finding(id="too-many-combinations", severity="error", path=("rules",), what=what, hint=hint)]
         return Report(findings=(*proof, *about), combinations=0)
-    proof = [*_coverage(policy, space), *_plans(policy, space), *_alone(policy, space), *_unguarded(policy, space)]
+    *shares, rest = space.shares(policy)
+    proof = [*_coverage(policy, space, shares, rest), *_plans(policy, space, shares)]
+    proof += [*_alone(policy, space, shares), *_unguarded(policy, space, shares)]
     return Report(findings=(*proof, *about), combinations=space.size, reach=reach(policy, space))
 
 
@@ -102,10 +104,10 @@ def reach(policy: Policy, space: Space | None = None) -> dict[str, dict[str, Ver
     """What each target may see at most of each privacy level, over all rules and combinations."""
     space = space or Space(policy)
     limits, shares = space.limits(policy), space.shares(policy)
-    used = {
-        name: reduce(or_, (share for rule, share in zip(policy.rules, shares, strict=False) if name in _seers(rule)), 0)
-        for name in policy.targets
-    }
+    used = dict.fromkeys(policy.targets, 0)
+    for rule, share in zip(policy.rules, shares, strict=False):
+        for name in _seers(rule):
+            used[name] |= share
     table: dict[str, dict[str, Verdict]] = {}
     for level in policy.signals["privacy"].levels:
         here = space.level("privacy", level)
@@ -116,8 +118,7 @@ def reach(policy: Policy, space: Space | None = None) -> dict[str, dict[str, Ver
     return table
 
 
-def _coverage(policy: Policy, space: Space) -> Iterator[Finding]:
-    *shares, rest = space.shares(policy)
+def _coverage(policy: Policy, space: Space, shares: Sequence[int], rest: int) -> Iterator[Finding]:
     if rest:
         what = f"no rule matches {_example(space, rest)}"
         hint = "end with a rule that has no 'when'"
@@ -129,25 +130,25 @@ def _coverage(policy: Policy, space: Space) -> Iterator[Finding]:
             yield Finding(id="dead-rule", severity="error", path=("rules", i), what=what, hint=hint)
 
 
-def _plans(policy: Policy, space: Space) -> Iterator[Finding]:
+def _plans(policy: Policy, space: Space, shares: Sequence[int]) -> Iterator[Finding]:
     """One request of each kind that rules and boundaries tell apart goes through `decide`, and is judged by `permit`."""
     cuts = [space.where(boundary.when) for boundary in policy.boundaries]
     seen: set[tuple[str, int]] = set()
-    for i, (rule, share) in enumerate(zip(policy.rules, space.shares(policy), strict=False)):
+    for i, (rule, share) in enumerate(zip(policy.rules, shares, strict=True)):
         for part in partition(share, cuts):
             for finding in _judge(policy, space, i, part):
                 if (finding.id, i) not in seen:
                     seen.add((finding.id, i))
                     yield finding
-        last = rule.use[-1]
-        canned = [at for at, name in enumerate(rule.use) if policy.targets[name].kind == "canned"]
-        if canned and canned[0] + 1 < len(rule.use):
+        use = rule.use
+        canned = [at for at, name in enumerate(use) if policy.targets[name].kind == "canned"]
+        if canned and canned[0] + 1 < len(use):
             path: Path = ("rules", i, *rule.places[canned[0] + 1])
-            what = f"rule {rule.name!r} never gets past {rule.use[canned[0]]!r}: a canned reply always answers"
+            what = f"rule {rule.name!r} never gets past {use[canned[0]]!r}: a canned reply always answers"
             hint = "put it last"
             yield Finding(id="after-canned", severity="warning", path=path, what=what, hint=hint)
-        if share and zone_of(policy.targets[last]) != "device" and ("no-last-resort", i) not in seen:
-            yield _no_last_resort(rule.name, last, i, "")
+        if share and zone_of(policy.targets[use[-1]]) != "device" and ("no-last-resort", i) not in seen:
+            yield _no_last_resort(rule.name, use[-1], i, "")
 
 
 def _judge(policy: Policy, space: Space, i: int, part: int) -> Iterator[Finding]:
@@ -169,11 +170,10 @@ def _judge(policy: Policy, space: Space, i: int, part: int) -> Iterator[Finding]
         yield _no_last_resort(rule.name, decision.plan[-1], i, f" for {_example(space, part)}")
 
 
-def _unguarded(policy: Policy, space: Space) -> Iterator[Finding]:
+def _unguarded(policy: Policy, space: Space, shares: Sequence[int]) -> Iterator[Finding]:
     bound = reduce(or_, (space.where(boundary.when) for boundary in policy.boundaries), 0)
     clouds = {name for name, block in policy.targets.items() if zone_of(block) == "cloud"}
-    shares = space.shares(policy)
-    sent = [share for rule, share in zip(policy.rules, shares, strict=False) if clouds.intersection(_seers(rule))]
+    sent = [share for rule, share in zip(policy.rules, shares, strict=True) if clouds.intersection(_seers(rule))]
     free = reduce(or_, sent, 0) & ~bound
     _, *private = policy.signals["privacy"].levels
     for level in private:
@@ -202,14 +202,15 @@ def _rungs(policy: Policy) -> Iterator[Finding]:
     """Rungs whose time is used up when every rung before them stays silent."""
     settings = policy.resilience
     for i, rule in enumerate(policy.rules):
-        blocks = [policy.targets[name] for name in rule.use]
+        use = rule.use
+        blocks = [policy.targets[name] for name in use]
         silent, now = 0.0, 0.0
         together = len(rule.agree.targets) if rule.agree is not None else 1
         for at, block in enumerate(blocks):
             until = _until(settings, blocks[at + 1 :])
             if at >= together and block.kind != "canned" and now >= until:
                 what = (
-                    f"rule {rule.name!r} gives {rule.use[at]!r} no time when the targets before it stay silent: "
+                    f"rule {rule.name!r} gives {use[at]!r} no time when the targets before it stay silent: "
                     f"they take {silent:g}s of a deadline of {settings.deadline:g}s"
                 )
                 hint = "raise 'deadline', or lower 'first_token', 'timeout' or 'retry.attempts'"
@@ -224,11 +225,12 @@ def _rungs(policy: Policy) -> Iterator[Finding]:
 def _checks(policy: Policy) -> Iterator[Finding]:
     """Checks on answers that change nothing, or that nobody can pass."""
     for i, rule in enumerate(policy.rules):
-        for name, way in zip(rule.use, rule.places, strict=True):
-            block, accept, path = policy.targets[name], rule.accept.get(name), ("rules", i, *way[:2])
+        use, checked = rule.use, rule.accept
+        for name, way in zip(use, rule.places, strict=True) if checked else ():
+            block, accept, path = policy.targets[name], checked.get(name), ("rules", i, *way[:2])
             if accept is None:
                 continue
-            if block.kind == "canned" or name == rule.use[-1]:
+            if block.kind == "canned" or name == use[-1]:
                 hint = "leave 'accept' out" if block.kind == "canned" else "put another target behind it"
                 what = f"nothing follows from the check of {name!r}: a canned reply always counts"
                 if block.kind != "canned":
@@ -238,16 +240,16 @@ def _checks(policy: Policy) -> Iterator[Finding]:
                 what = f"kind {block.kind} reports no confidence, so no answer of {name!r} is ever accepted"
                 hint = "use 'samples' or 'agree_with', or a target of kind onnx"
                 yield Finding(id="no-confidence", severity="warning", path=path, what=what, hint=hint)
-        if rule.hedge is not None and (rule.agree is not None or not rule.accept.keys().isdisjoint(rule.use[:2])):
+        if rule.hedge is not None and (rule.agree is not None or not checked.keys().isdisjoint(use[:2])):
             what = f"rule {rule.name!r} never hedges: its first answers have to pass a check"
             path = ("rules", i, "hedge")
             yield Finding(id="idle-hedge", severity="warning", path=path, what=what, hint="leave 'hedge' out")
 
 
-def _alone(policy: Policy, space: Space) -> Iterator[Finding]:
+def _alone(policy: Policy, space: Space, shares: Sequence[int]) -> Iterator[Finding]:
     """Where boundaries part those who should compare their answers."""
     limits = space.limits(policy)
-    for i, (rule, share) in enumerate(zip(policy.rules, space.shares(policy), strict=False)):
+    for i, (rule, share) in enumerate(zip(policy.rules, shares, strict=True)):
         agreeing = rule.agree.targets if rule.agree is not None else ()
         for name, way in (*zip(agreeing, rule.places, strict=False), *rule.helpers.items()):
             barred = share & limits[name][0]

@@ -125,6 +125,8 @@ class Rung(Block):
     @property
     def helpers(self) -> tuple[tuple[str, tuple[str | int, ...]], ...]:
         """Targets that see the request only to check an answer, each with the way to it inside this entry."""
+        if self.accept is None and self.by is None:
+            return ()
         named: list[tuple[str | None, tuple[str | int, ...]]] = [(self.by, ("by",))]
         if self.accept is not None:
             named += [(self.accept.agree_with, ("accept", "agree_with")), (self.accept.by, ("accept", "by"))]

@@ -31,6 +31,18 @@ def test_a_listed_model_is_priced():
     assert listed.certainly_priced(block())
 
 
+def test_a_target_on_this_machine_is_priced_without_any_list(monkeypatch):
+    """What runs here is free, or priced by the policy itself."""
+    monkeypatch.setattr(listed, "_digest", lambda: "another")
+    assert listed.certainly_priced(block(kind="onnx", model="some-model"))
+
+
+def test_a_lifted_limit_has_no_certain_price_even_here():
+    """`extra_body` may hold what no price can make up for: that is for the tariffs to say."""
+    options = {"extra_body": {"n": 3}}
+    assert not listed.certainly_priced(block(kind="onnx", model="some-model", options=options))
+
+
 @pytest.mark.parametrize("more", [{"model": "gpt-nobody-knows"}, {"base_url": "https://api.example.com"}])
 def test_it_says_nothing_of_others(more):
     """An unknown model and somebody else's server are questions for the list itself."""
