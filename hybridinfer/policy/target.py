@@ -51,7 +51,7 @@ class TargetBlock(Block):
     stall: Duration = 10.0
     """Silence allowed between two tokens."""
     context_window: Annotated[Whole, Field(gt=0)] | None = None
-    """Tokens of prompt and answer together; None: the kind's own knowledge of the model."""
+    """Tokens of prompt and answer together; None: the kind's own knowledge of the model, in this process 4,096."""
     continues: Switch | None = None
     """Whether it goes on with an answer that another target began: vLLM does, OpenAI does not, Anthropic's older models
     do. None: as the kind does; of the built-in ones only onnx."""

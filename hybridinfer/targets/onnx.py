@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from ..types import Tool
     from .base import TargetContext
 
+WINDOW = 4096
+"""Tokens of prompt and answer together, where the target does not name its `context_window`: memory is asked by it."""
+
 
 class OnnxTarget:
     """Answers with the block's `model`: a catalogue id, `auto`, `hf://org/repo/file@sha256`, or a path.
@@ -66,7 +69,7 @@ class OnnxTarget:
         else:
             self._model = find(block.model, sha256=self._options.sha256)
         self._environ = context.environ
-        windows = (self._options.ctx, block.context_window, self._model.context_window)
+        windows = (block.context_window or WINDOW, self._model.context_window)
         tools = self._model.tools if self._options.tools is None else self._options.tools
         self.info = TargetInfo(
             name=context.name,

@@ -34,8 +34,6 @@ def _bytes(value: object) -> object:
 class OnnxOptions(Block):
     """All of them are optional."""
 
-    ctx: int = Field(default=4096, ge=16)
-    """Tokens of prompt and answer together; less where the model has a smaller window."""
     threads: int | None = Field(default=None, ge=1)
     """None: the physical cores this process may use, at most 4."""
     batch: int = Field(default=8, ge=1, le=64)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.model
 POLICY = """
 version: 1
 targets:
-  local:  {{kind: onnx, model: smollm2-135m, options: {{ctx: 512}}}}
+  local:  {{kind: onnx, model: smollm2-135m, context_window: 512}}
   fast:   {{kind: anthropic, model: claude-haiku-5-5, base_url: "http://127.0.0.1:{port}", price: {{input: 1, output: 5}}}}
   strong: {{kind: openai, model: gpt-6-luna, base_url: "http://127.0.0.1:{port}/v1", price: {{input: 1, output: 5}}}}
   sorry:  {{kind: canned, text: "Please try again in a minute."}}

@@ -169,7 +169,7 @@ async def test_a_cancelled_caller_frees_the_model(make: Any) -> None:
 
 async def test_a_prompt_beyond_the_window_is_too_long(make: Any) -> None:
     """The code tells the policy to try a larger target; another try would not help."""
-    target = make(options={"ctx": 64})
+    target = make(context_window=64)
     failed = await failure(target, ask("x" * 100))
     assert (failed.code, failed.retry) == (Code.CONTEXT_TOO_LONG, False)
     assert target.info.context_window == 64
@@ -454,7 +454,7 @@ async def test_the_last_target_to_close_frees_the_engine(make: Any) -> None:
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"thread": 2}, "options.thread"), ({"pull": "always"}, "options.pull"), ({"ctx": 0}, "options.ctx")],
+    [({"thread": 2}, "options.thread"), ({"pull": "always"}, "options.pull"), ({"batch": 0}, "options.batch")],
 )
 async def test_a_wrong_option_is_an_error_before_the_first_request(
     make: Any, options: dict[str, Any], says: str
