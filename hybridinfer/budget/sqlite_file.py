@@ -64,8 +64,6 @@ class File:
 
     def transact(self, works: Sequence[Work[Any]], *, writes: bool) -> list[Any]:
         """What `works` return, or raise, in one transaction; waits for other processes. Failures of the file are LedgerDown."""
-        if not works:
-            return []
         try:
             db = self._connected()
             db.execute(f"PRAGMA busy_timeout = {int(_BUSY * 1000)}")

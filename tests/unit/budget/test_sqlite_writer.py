@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -307,7 +311,7 @@ def test_expired_holds_and_old_buckets_are_swept(path: Path) -> None:
             lambda db: [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("holds", "accounts")]
         )
         await ledger.aclose()
-        return tuple(rows)  # type: ignore[return-value]
+        return tuple(rows)
 
     assert asyncio.run(later()) == (1, 1)
 
@@ -318,17 +322,17 @@ def test_both_sides_of_a_fork_keep_the_book(path: Path) -> None:
     loop = asyncio.new_event_loop()
     ledger = SqliteLedger(POLICY, path)
     loop.run_until_complete(reserve(ledger))
-    child = os.fork()
-    if child == 0:  # pragma: no cover - another process
-        code = 1
-        try:
-            own = asyncio.new_event_loop()
-            own.run_until_complete(reserve(ledger, "0.5"))
-            own.run_until_complete(ledger.aclose())
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def spend() -> None:
+        own = asyncio.new_event_loop()
+        own.run_until_complete(reserve(ledger, "0.5"))
+        own.run_until_complete(ledger.aclose())
+        own.close()
+
+    child = multiprocessing.get_context("fork").Process(target=spend)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
     assert loop.run_until_complete(ledger.standing({})).used == 0.75
     loop.run_until_complete(ledger.aclose())
     loop.close()
@@ -381,3 +385,135 @@ def test_estimated_money_is_marked(path: Path) -> None:
         return rows
 
     assert asyncio.run(spend()) == [(375_000_000, 250_000_000)]
+
+
+@pytest.mark.anyio
+async def test_the_end_of_a_program_ends_every_writer(path: Path) -> None:
+    """What is queued is written, and no thread is left."""
+    ledger = SqliteLedger(POLICY, path)
+    await ledger.settle(await reserve(ledger), Decimal("0.125"))
+    sqlite_writer._stop_all()
+    assert not any(thread.name == "hybridinfer-ledger" for thread in threading.enumerate())
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT booked FROM accounts").fetchall() == [(125_000_000,)]
+    await ledger.aclose()
+
+
+def test_a_writer_without_work_makes_nothing(path: Path) -> None:
+    """Neither file nor thread, from its beginning to its end."""
+    sqlite_writer.leave(sqlite_writer.writer_for(path, lambda db: None))
+    assert not path.parent.exists()
+
+
+@pytest.mark.anyio
+async def test_the_journal_is_carried_over_behind_the_callers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it has grown, the thread writes it into the file itself, so that it does not grow for ever."""
+    ledger = SqliteLedger(POLICY, path)
+    await reserve(ledger)
+    carried, checkpoint = threading.Event(), sqlite_file.File.checkpoint
+
+    def told(file: sqlite_file.File) -> None:
+        checkpoint(file)
+        carried.set()
+
+    monkeypatch.setattr(sqlite_file.File, "checkpoint", told)
+    monkeypatch.setattr(sqlite_file, "_CHECKPOINT", 1)
+    await reserve(ledger)
+    assert await asyncio.to_thread(carried.wait, 120)
+    with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as db:  # without a look at the journal
+        assert db.execute("SELECT booked FROM accounts").fetchall() == [(500_000_000,)]
+    await ledger.aclose()
+
+
+HOLDER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+db.execute("UPDATE accounts SET booked = booked + 1")
+print("it is mine", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that is in the middle of a transaction."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "it is mine\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.anyio
+async def test_a_killed_writer_holds_nobody_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process writes, the ledger is down; killed midway, it leaves no lock and nothing of its own."""
+    monkeypatch.setattr(sqlite_file, "_BUSY", 0.01)
+    ledger = SqliteLedger(POLICY, path)
+    await reserve(ledger)
+    with held(path) as process:
+        with pytest.raises(LedgerDown, match="another process holds it"):
+            await reserve(ledger)
+        process.kill()
+        process.wait()
+        await reserve(ledger)
+    assert (await ledger.standing({})).used == 0.5
+    await ledger.aclose()
+
+
+@pytest.mark.anyio
+async def test_an_interrupted_transaction_leaves_no_lock(path: Path) -> None:
+    """Ctrl-C in the middle of a booking undoes it, and other processes can write at once."""
+    ledger = SqliteLedger(POLICY, path)
+    await reserve(ledger)
+    writer = ledger._store._writer  # type: ignore[attr-defined]
+
+    def interrupted(db: sqlite3.Connection) -> None:
+        db.execute("UPDATE accounts SET booked = 0")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await writer.run(interrupted)
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert other.execute("SELECT booked FROM accounts").fetchall() == [(250_000_000,)]
+    assert (await ledger.standing({})).used == 0.25
+    await ledger.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_connection_that_breaks_is_opened_afresh(path: Path) -> None:
+    """Where not even a rollback is possible, the next work has a new connection."""
+    ledger = SqliteLedger(POLICY, path)
+    await reserve(ledger)
+    connections: list[sqlite3.Connection] = []
+
+    def breaking(db: sqlite3.Connection) -> None:
+        connections.append(db)
+        if len(connections) == 1:
+            db.close()
+
+    await ledger._store._writer.run(breaking)  # type: ignore[attr-defined]
+    assert connections[0] is not connections[1]
+    await reserve(ledger)
+    assert (await ledger.standing({})).used == 0.5
+    await ledger.aclose()
+
+
+def test_going_over_to_a_journal_waits_for_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several processes open a new file at once: each waits until the others are done with it, but not for ever."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("CREATE TABLE t (id)")
+        other.execute("BEGIN IMMEDIATE")
+        with closing(sqlite3.connect(path, timeout=0)) as db:
+            monkeypatch.setattr(sqlite_file, "_BUSY", -1.0)
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                sqlite_file.use_wal(db)
+            monkeypatch.setattr(sqlite_file, "_BUSY", 600.0)
+            monkeypatch.setattr(time, "sleep", lambda _: other.execute("ROLLBACK"))
+            sqlite_file.use_wal(db)
+            assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
