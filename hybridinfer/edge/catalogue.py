@@ -82,6 +82,11 @@ class Model:
     """Of an embedder: where its graph ends and its tokenizer begins."""
 
     @property
+    def called(self) -> str:
+        """What messages call it, which end up in receipts: its id, or the name of its file without the way there."""
+        return self.id if self.path is None else self.path.name
+
+    @property
     def form(self) -> Form:
         """By the ending of its path."""
         if self.graph_bytes:

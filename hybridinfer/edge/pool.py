@@ -75,7 +75,7 @@ class Pool:
             if engine is None or engine.dead:
                 engine = Engine(
                     lambda: (self._loader or load)(model, store, threads=threads, pull=pull, setting=setting),
-                    name=model.id,
+                    name=model.called,
                     waiting=waiting,
                     rows=rows,
                     memory=memory,

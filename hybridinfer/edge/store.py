@@ -97,13 +97,13 @@ class Store:
         pinned = file / MANIFEST if model.form == "bundle" else file
         if model.sha256 is not None and not (pinned.is_file() and verified(pinned, model, report)):
             hint = f"run: hybridinfer models pull {model.id}" if model.path is None else "its sha256 is another one"
-            raise ModelCorrupt(f"the file of {model.id} is damaged and was not loaded; {hint}")
+            raise ModelCorrupt(f"the file of {model.called} is damaged and was not loaded; {hint}")
         return file, Conversion(file) if model.form == "bundle" else Conversion.of(self.root, checksum.sha256(file))
 
     def runnable(self, model: Model, report: Report = silent) -> tuple[bytes, Conversion]:
         """The GGUF header of `model` and its conversion, made where it was not. Raises `ModelError`."""
         if model.form == "sealed":
-            raise ModelError(f"{model.id} is sealed already; give the model it was made of")
+            raise ModelError(f"{model.called} is sealed already; give the model it was made of")
         file, conversion = self.verified(model, report)
         if model.form == "bundle":
             conversion.check_header()

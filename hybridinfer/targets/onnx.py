@@ -168,7 +168,7 @@ class OnnxTarget:
         """On the engine's thread: the chat template is rendered and tokenised there."""
         offered, options = _offered(request), self._options
         if offered and not vocabulary.template.knows_tools:
-            raise GenerationFailed(Code.UNSUPPORTED, f"the chat template of {self._model.id} knows no tools")
+            raise GenerationFailed(Code.UNSUPPORTED, f"the chat template of {self._model.called} knows no tools")
         tokens = vocabulary.template.encode(_messages(request), offered)
         if start := _forced(request):
             tokens += vocabulary.tokenizer.encode_prompt(start)
@@ -197,7 +197,7 @@ class OnnxTarget:
         foreign = any(isinstance(part, Opaque) for message in request.messages for part in message.parts)
         if missing or foreign:
             what = ", ".join(sorted(missing)) or "another dialect's blocks"
-            raise TargetFailed(Code.UNSUPPORTED, f"{self._model.id} cannot take {what}", retry=False)
+            raise TargetFailed(Code.UNSUPPORTED, f"{self._model.called} cannot take {what}", retry=False)
 
 
 class _Answer:

@@ -191,7 +191,7 @@ async def test_a_model_that_is_not_here_is_counted_safely(make: Any) -> None:
 
 
 async def test_one_damaged_byte_makes_it_unavailable(make: Any, files: dict[str, Path], tmp_path: Path) -> None:
-    """A pinned file that differs is never loaded; the reason says so."""
+    """A pinned file that differs is never loaded; the reason, which the receipt repeats, names the file and no folder."""
     from hybridinfer.edge import checksum
 
     pin = checksum.sha256(files["tiny"])
@@ -201,7 +201,8 @@ async def test_one_damaged_byte_makes_it_unavailable(make: Any, files: dict[str,
     damaged.write_bytes(data)
     failed = await failure(make(str(damaged), options={"sha256": pin}), ask())
     assert (failed.code, failed.retry) == (Code.UNAVAILABLE, False)
-    assert "damaged" in failed.because
+    assert "the file of damaged.gguf is damaged" in failed.because
+    assert str(tmp_path) not in failed.because
 
 
 async def test_a_damaged_conversion_makes_it_unavailable(make: Any, files: dict[str, Path]) -> None:
