@@ -117,9 +117,10 @@ class SqliteLedger(Book):
 
 
 def _used(db: sqlite3.Connection, account: Account) -> int:
+    # No upper end: where the machine's clock was put back, what was booked before lies ahead, and is spent all the same.
     row = db.execute(
-        "SELECT coalesce(sum(booked), 0) FROM accounts WHERE account = ? AND bucket BETWEEN ? AND ?",
-        (account.key, account.buckets[0], account.buckets[-1]),
+        "SELECT coalesce(sum(booked), 0) FROM accounts WHERE account = ? AND bucket >= ?",
+        (account.key, account.buckets[0]),
     ).fetchone()
     return int(row[0])
 

@@ -517,3 +517,19 @@ def test_going_over_to_a_journal_waits_for_others(path: Path, monkeypatch: pytes
             monkeypatch.setattr(time, "sleep", lambda _: other.execute("ROLLBACK"))
             sqlite_file.use_wal(db)
             assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("window", [{"per": "minute", "window": "rolling"}, {"per": "hour", "window": "rolling"}, DAY])
+async def test_a_clock_that_is_put_back_frees_no_money(path: Path, window: dict[str, Any]) -> None:
+    """What was booked a moment ago is spent, even where that moment is still to come."""
+    midnight = 1_764_028_800
+    clock = Clock(midnight + 30)
+    ledger = SqliteLedger(policy_with({"name": "day", "usd": 1, **window}), path, clock=clock)
+    await reserve(ledger, "0.75")
+    clock.now -= 45
+    assert (await ledger.standing({})).used == 0.75
+    with pytest.raises(OverBudget):
+        await reserve(ledger, "0.5")
+    await reserve(ledger, "0.25")
+    await ledger.aclose()
