@@ -11,6 +11,8 @@ import binascii
 import math
 import re
 import struct
+from collections.abc import Mapping
+from typing import Any
 
 from ..types import File, Image
 from .text import measure
@@ -66,6 +68,30 @@ def file_tokens(file: File, model: str = "") -> int:
         return measure(raw.decode("utf-8", "replace"), model).tokens
     pages = len(_PAGE.findall(raw)) if raw.startswith(b"%PDF-") else 0
     return pages * (PAGE_TOKENS + image_tokens(Image(), model)) or len(raw)
+
+
+def unseen_tokens(block: Any, model: str = "") -> int:
+    """Prompt tokens, at most, of the pictures and files that a vendor's own block names or carries, at any depth.
+
+    They come beside its JSON. What is known of a block is that it fits the vendor's types, so a document whose source is
+    none of those that can be read here is a file that we cannot see.
+    """
+    match block:
+        case {"type": "image"}:
+            return image_tokens(Image(), model)
+        case {"type": "document", "source": {"type": "text" | "content" | "base64"} as source}:
+            return unseen_tokens(source, model)
+        case {"type": "document" | "container_upload" | "file" | "url"} | {"audio": {"id": _}}:
+            return FILE_TOKENS
+        case {"type": "base64", "data": str(data)}:
+            kind = block.get("media_type")
+            return file_tokens(File(data=data, media_type=kind if isinstance(kind, str) else None), model)
+        case Mapping():
+            return sum(unseen_tokens(inner, model) for inner in block.values())
+        case list() | tuple():
+            return sum(unseen_tokens(inner, model) for inner in block)
+        case _:
+            return 0
 
 
 def image_size(image: Image) -> tuple[int, int] | None:

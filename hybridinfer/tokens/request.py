@@ -9,7 +9,7 @@ from typing import Any, Literal, assert_never
 
 from ..types import File, Image, Message, Opaque, Part, Request, Text, Tool, ToolCall, ToolResult
 from .encodings import encoding_name
-from .media import file_tokens, image_tokens
+from .media import file_tokens, image_tokens, unseen_tokens
 from .text import SAMPLED_ABOVE, TokenCount, measure
 
 Dialect = Literal["openai", "anthropic"]
@@ -97,7 +97,7 @@ class _Bill:
                 for inner in content:
                     self.part(inner)
             case Opaque(data=data):
-                self.json(data, 0)
+                self.json(data, unseen_tokens(data, self.model))
             case _ as never:  # pragma: no cover - mypy proves it
                 assert_never(never)
 

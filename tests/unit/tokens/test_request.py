@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import base64
+from typing import Any
+
 import pytest
 
 from hybridinfer import tokens
+from hybridinfer.dialects import parse_messages
+from hybridinfer.tokens.media import CLAUDE_IMAGE, FILE_TOKENS, PAGE_TOKENS
 from hybridinfer.types import (
     File,
     Image,
@@ -98,3 +103,59 @@ def test_many_long_messages_are_estimated_together() -> None:
     counted = tokens.measure_request(Request(messages=messages))
     assert not counted.exact
     assert 60_000 <= counted.tokens <= 70_000
+
+
+UNSEEN = {"type": "document", "source": {"type": "file", "file_id": "file_1"}}
+PDF = base64.b64encode(b"%PDF-1.7 " + b"/Type /Page " * 7).decode()
+
+
+@pytest.mark.parametrize(
+    ("block", "least"),
+    [
+        (UNSEEN, FILE_TOKENS),
+        ({**UNSEEN, "source": {"type": "url", "url": "https://example.com/a.pdf"}, "citations": {}}, FILE_TOKENS),
+        ({**UNSEEN, "context": "c", "source": {"type": "url", "url": "https://example.com/a.pdf"}}, FILE_TOKENS),
+        ({"type": "container_upload", "file_id": "file_1"}, FILE_TOKENS),
+        ({"type": "tool_result", "tool_use_id": "t", "content": [UNSEEN, UNSEEN]}, 2 * FILE_TOKENS),
+        ({**UNSEEN, "source": {"type": "content", "content": [UNSEEN]}}, FILE_TOKENS),
+        (
+            {
+                "type": "document",
+                "context": "c",
+                "source": {"type": "base64", "data": PDF, "media_type": "application/pdf"},
+            },
+            7 * PAGE_TOKENS,
+        ),
+        ({"type": "image", "source": {"type": "file", "file_id": "file_1"}}, CLAUDE_IMAGE),
+    ],
+)
+def test_what_stands_behind_a_vendors_block_is_billed(block: dict[str, Any], least: int) -> None:
+    """A file or a picture that a block only names counts as the largest that it may be, not as its name."""
+    request = Request(messages=parse_messages([{"role": "user", "content": [block]}]))
+    assert tokens.count_request(request, "claude-haiku-5-5", dialect="anthropic") >= least
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "thinking", "thinking": "hm", "signature": "s"},
+        {"type": "document", "context": "c", "source": {"type": "text", "data": "short", "media_type": "text/plain"}},
+        {
+            "type": "search_result",
+            "source": "https://example.com",
+            "title": "t",
+            "content": [{"type": "text", "text": "a"}],
+        },
+    ],
+)
+def test_a_vendors_block_that_holds_all_of_its_text_is_counted(block: dict[str, Any]) -> None:
+    """Nothing stands behind it."""
+    request = Request(messages=parse_messages([{"role": "user", "content": [block]}]))
+    assert tokens.count_request(request, "claude-haiku-5-5", dialect="anthropic") < 500
+
+
+def test_an_earlier_answer_in_sound_is_not_its_id() -> None:
+    """OpenAI names sound that it has said before by an id."""
+    said = {"role": "assistant", "audio": {"id": "audio_1"}}
+    request = Request(messages=parse_messages([{"role": "user", "content": "hello"}, said]))
+    assert tokens.count_request(request, "gpt-6-luna") >= FILE_TOKENS
