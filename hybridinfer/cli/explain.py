@@ -126,7 +126,7 @@ def lines(decision: Decision, expected: Expected | None = None) -> list[str]:
 def _figures(expected: Expected) -> list[tuple[str, str, str]]:
     most = f"at most {expected.most_attempts}"
     if expected.by == "policy":
-        return [("calls", f"1 if the first target answers, {most}; by the policy: too few recent records", "")]
+        return [("calls", f"1 if the first target answers, {most}; too few calls on record for an average", "")]
     source = f"by {expected.calls:,} recorded calls"
     return [
         ("expected", f"{usd(expected.cost_usd)} {source}", ""),

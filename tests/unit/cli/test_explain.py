@@ -102,7 +102,7 @@ def test_without_records_the_policy_says_what_to_expect(write, capsys, monkeypat
     }
     main(["explain", "Hello", "--policy", file])
     out = capsys.readouterr().out
-    assert "1 if the first target answers, at most 4; by the policy: too few recent records" in out
+    assert "1 if the first target answers, at most 4; too few calls on record for an average" in out
 
 
 def test_records_say_what_to_expect(write, capsys, monkeypatch, tmp_path):
@@ -132,4 +132,4 @@ def test_a_broken_ledger_explains_less(write, capsys, monkeypatch, tmp_path):
     assert main(["explain", "Hello", "--policy", str(write(RETRIED))]) == 0
     streams = capsys.readouterr()
     assert "cannot be read" in streams.err
-    assert "by the policy" in streams.out
+    assert "too few calls on record" in streams.out
