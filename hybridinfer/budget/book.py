@@ -6,6 +6,7 @@ A reservation whose process died is never free money: it stays in use, and becom
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass, field
@@ -189,7 +190,8 @@ class Book:
             # Nothing was thought to be spent, yet it was: it is booked all the same, for honesty is not optional.
             hold = self._hold(reservation.receipt_id, reservation.target, amount, reservation.tags, forced=True)
             await self._store.hold(hold)
-            await self._store.settle(hold.id, amount, estimated=estimated)
+            with contextlib.suppress(LedgerDown):  # it is booked: a caller who tried again would book it twice
+                await self._store.settle(hold.id, amount, estimated=estimated)
             return
         await self._store.settle(reservation.id, amount, estimated=estimated)
 

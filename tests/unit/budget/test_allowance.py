@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from hybridinfer.budget.allowance import Allowance, Purse, allowed
-from hybridinfer.budget.book import LedgerDown, OverBudget, Reservation
+from hybridinfer.budget.book import Book, LedgerDown, OverBudget, Reservation
 from hybridinfer.budget.contract import DAY, TEAM, Clock, policy_with
 from hybridinfer.budget.ledger import MemoryLedger, open_ledger
+from hybridinfer.budget.ledger_memory import MemoryStore
 from hybridinfer.budget.ledger_sqlite import SqliteLedger
 from hybridinfer.types import Standing
 
@@ -113,6 +114,20 @@ async def test_what_an_outage_cost_is_booked_afterwards(ledger: Allowance, fragi
     assert (await fragile.standing({})).used == 0.75
     fragile.down = True
     await reserve(ledger, "0.5")
+
+
+@pytest.mark.anyio
+async def test_a_debt_is_booked_once_even_where_the_ledger_goes_midway(clock: Clock) -> None:
+    """A server that takes the debt and is gone before it was told the rest has all of the money already."""
+
+    class Midway(MemoryStore):
+        async def settle(self, hold_id: str, amount: int, *, estimated: bool) -> None:
+            raise LedgerDown("off")
+
+    book = Book(policy_with(DAY), Midway(), clock=clock)
+    owed = Reservation(id="", receipt_id="r", target="t", usd=Decimal("0.5"), tags={})
+    await book.settle(owed, Decimal("0.25"))
+    assert (await book.standing({})).used == 0.25
 
 
 @pytest.mark.anyio
