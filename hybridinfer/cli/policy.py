@@ -90,7 +90,8 @@ def run_tests(files: Files, /, *, output_format: OutputFormat = "text") -> int:
     for report, results in zip(reports, outcomes, strict=True):
         passed = sum(result.passed for result in results)
         untested = "no tests in it; write some under 'tests:' (docs/change-a-policy.md)"
-        told = f"{passed} of {len(results)} tests passed" if results or report.lines else untested
+        untested = "not a policy, nothing tested" if report.lines else untested
+        told = f"{passed} of {len(results)} tests passed" if results else untested
         talk(f"{report.file}: {told}")
     return int(any(report.lines for report in reports))
 

@@ -212,7 +212,7 @@ def _misfit(key: str, faults: Mapping[str, FaultBlock], policy: Policy) -> tuple
     """(what is wrong, what to do, whether the key is at fault), where `policy` cannot have the fault of `key`."""
     block = faults[key]
     state = {LEDGER: OF_THE_LEDGER, POLICY: OF_THE_POLICY}
-    known = [*policy.targets, *get_args(Zone), *state, EVERYTHING]
+    known = dict.fromkeys((*policy.targets, *get_args(Zone), *state, EVERYTHING))  # a target may be called "cloud"
     if key in state and key not in policy.targets:
         if wrong := block.words - state[key]:
             words = ", ".join(sorted(state[key] - {"ok"}))

@@ -153,9 +153,11 @@ def test_test_as_json(write, capsys):
 
 
 def test_test_of_a_broken_policy_is_1(write, capsys):
-    """Its problems are printed as by check."""
+    """Its problems are printed as by check, and no number of tests is told."""
     assert main(["policy", "test", str(write("version: 1\n"))]) == 1
-    assert "[invalid]" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "[invalid]" in out
+    assert err.endswith("not a policy, nothing tested\n")
 
 
 def test_diff_of_the_same_is_0(sound, capsys):

@@ -118,6 +118,20 @@ def test_a_scenario_has_to_fit_its_policy(tmp_path, old, new, message):
     assert message in str(caught.value)
 
 
+def test_a_target_called_like_its_zone_is_offered_once(tmp_path):
+    """Who reads what there is need not wonder about a word that comes twice."""
+    policy = load(
+        {
+            "version": 1,
+            "targets": {"cloud": {"kind": "openai", "model": "m"}},
+            "rules": [{"name": "all", "use": ["cloud"]}],
+        }
+    )
+    scenario, source = load_scenario(write(tmp_path, GOOD.replace("{cloud: {fault", "{strong: {fault", 1)))
+    with pytest.raises(PolicyError, match=r"there are cloud, device, network, ledger, policy, \*"):
+        fits(scenario, source, policy)
+
+
 def test_the_narrowest_fault_counts():
     """A target's own before its zone's before everybody's; a canned reply has none."""
     faults = {name: FaultBlock(fault=fault) for name, fault in (("a", "hang"), ("cloud", "cut"), ("*", "down"))}
