@@ -102,7 +102,7 @@ class GgufFile:
             block, size = GGML_QUANT_SIZES[kind]
             rows = self._raw(info, info.shape[-1] // block * size)
             return np.ascontiguousarray(dequantize(rows, kind).reshape(info.shape), dtype=np.float32)
-        except (ValueError, KeyError, NotImplementedError) as error:  # the last is gguf's, of kinds it cannot unpack
+        except (ValueError, KeyError, RuntimeError) as error:  # the last: a kind that gguf cannot unpack
             raise ModelError(f"{self.path.name}: the tensor {name} cannot be read ({error})") from error
 
     def nibbles(self, name: str) -> nibbles.Nibbles | None:

@@ -252,9 +252,11 @@ class TestClosing:
 
     async def test_a_second_close_does_nothing(self):
         """As with files."""
-        router = AsyncRouter(POLICY, targets=fakes())
+        targets = fakes()
+        router = AsyncRouter(POLICY, targets=targets)
         await router.aclose()
         await router.aclose()
+        assert all(target.closed for target in targets.values())
 
 
 class TestTheRest:

@@ -76,3 +76,4 @@ async def test_leaving_twice_is_fine():
     under_way.leave(one)
     under_way.leave(one)
     await under_way.drain()
+    assert not one.stopped
