@@ -256,9 +256,8 @@ class Legs:
     def _key(self, target: str, ask: Ask) -> str:
         """The same for every try of the same request on this target. A digest: names of targets are nobody's business."""
         held = ask.join.held if ask.join is not None and ask.continues else ""
-        return sha256(f"{self._receipt_id}\0{target}\0{held}\0{ask.purpose}".encode("utf-8", "replace")).hexdigest()[
-            :32
-        ]
+        parts = f"{self._receipt_id}\0{target}\0{held}\0{ask.purpose}"
+        return sha256(parts.encode("utf-8", "replace")).hexdigest()[:32]
 
     def _estimate(self, leg: Leg, outcome: Outcome) -> Usage:
         """Counted tokens where the target did not tell."""
