@@ -1,18 +1,18 @@
-"""One HTTP client per event loop, shared by every target on it.
+"""One line to the world per event loop, shared by every target on it.
 
-A client belongs to the loop that first used it, so there is one per loop, built in a thread when the first target
-needs it. Targets hold it by a lease; the last one to let go
-closes it. A vendor SDK's object is never closed, as that would close this client under everybody else.
+Connections belong to the loop that opened them, so there is one line per loop, built in a thread when the first target
+needs it. Targets hold it by a lease; the last one to let go closes it. A vendor SDK's object is never closed, as that
+would close the client under everybody else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -33,40 +33,45 @@ _KEEPALIVE_SECONDS = 30.0
 _POOL_SECONDS = 2.0
 _CONNECT_SECONDS = 10.0
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1")
+_PROXIED = frozenset({"http", "https", "all"})
 # The environment's proxies are for the world outside; nobody wants them between two processes of one machine.
 _NEVER_PROXIED = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 
 
 @dataclass(slots=True)
-class _Shared:
+class Line:
+    """One loop's connections to the world."""
+
     client: httpx2.AsyncClient
+    send: Callable[[httpx2.Request], Awaitable[httpx2.Response]]
+    """Send a request as it stands, past what a client adds (redirects, cookies, a log line); the body is unread."""
     holders: set[int] = field(default_factory=set[int])
 
 
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
+_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = WeakKeyDictionary()
 
 
-async def lease(holder: object) -> httpx2.AsyncClient:
-    """The running loop's client, held for `holder` until `release`."""
+async def lease(holder: object) -> Line:
+    """The running loop's line, held for `holder` until `release`."""
     loop = asyncio.get_running_loop()
-    shared = _shared.get(loop)
-    if shared is None:
+    line = _lines.get(loop)
+    if line is None:
         # Others may build one meanwhile: the first to return is kept, an unused client holds nothing.
-        shared = _shared.setdefault(loop, _Shared(await asyncio.to_thread(_build)))
-    shared.holders.add(id(holder))
-    return shared.client
+        line = _lines.setdefault(loop, await asyncio.to_thread(_build))
+    line.holders.add(id(holder))
+    return line
 
 
 async def release(holder: object) -> None:
-    """Let go of the running loop's client; the last holder closes it. Harmless without a lease."""
+    """Let go of the running loop's line; the last holder closes it. Harmless without a lease."""
     loop = asyncio.get_running_loop()
-    shared = _shared.get(loop)
-    if shared is None:
+    line = _lines.get(loop)
+    if line is None:
         return
-    shared.holders.discard(id(holder))
-    if not shared.holders:
-        del _shared[loop]
-        await shared.client.aclose()
+    line.holders.discard(id(holder))
+    if not line.holders:
+        del _lines[loop]
+        await line.client.aclose()
 
 
 @cache
@@ -94,26 +99,33 @@ def wrapped(wrap: Wrap) -> Iterator[None]:
         _wraps.remove(wrap)
 
 
-def _build() -> httpx2.AsyncClient:
+def _build() -> Line:
+    from urllib.request import getproxies
+
     import httpx2
+
+    from .transport import Transport
 
     limits = httpx2.Limits(
         max_connections=MAX_CONNECTIONS,
         max_keepalive_connections=_KEEPALIVE_CONNECTIONS,
         keepalive_expiry=_KEEPALIVE_SECONDS,
     )
-    if _wraps:
-        transport: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(verify=_tls(), limits=limits)
-        for wrap in _wraps:
-            transport = wrap(transport)
-        return httpx2.AsyncClient(transport=transport, follow_redirects=False)
-    return httpx2.AsyncClient(
-        verify=_tls(),
-        limits=limits,
-        mounts=dict.fromkeys(_NEVER_PROXIED),
-        # A redirect would carry the prompt to an address that no policy names.
-        follow_redirects=False,
-    )
+    # A redirect would carry the prompt to an address that no policy names.
+    if not _wraps and not _PROXIED.isdisjoint(getproxies()):  # httpx2 knows which host goes through which of them
+        mounts: dict[str, httpx2.AsyncBaseTransport | None] = dict.fromkeys(_NEVER_PROXIED)
+        client = httpx2.AsyncClient(verify=_tls(), limits=limits, mounts=mounts, follow_redirects=False)
+        return Line(client, partial(client.send, stream=True))
+    transport: httpx2.AsyncBaseTransport = Transport(_tls(), limits)
+    for wrap in _wraps:
+        transport = wrap(transport)
+
+    async def send(request: httpx2.Request) -> httpx2.Response:
+        response = await transport.handle_async_request(request)
+        response.request = request
+        return response
+
+    return Line(httpx2.AsyncClient(transport=transport, follow_redirects=False), send)
 
 
 def timeouts(seconds: float) -> httpx2.Timeout:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -104,7 +104,8 @@ class Session:
     """The vendor's module."""
     library: Any
     """httpx2 itself."""
-    client: httpx2.AsyncClient
+    send: Callable[[httpx2.Request], Awaitable[httpx2.Response]]
+    """See `http.Line`."""
     url: httpx2.URL
     headers: httpx2.Headers
     timeout: Mapping[str, float | None]
@@ -242,9 +243,9 @@ class VendorTarget(ABC):
         key = self._key()
         session = self._session
         if session is None or session.key != key:
-            client = await http.lease(self)
+            line = await http.lease(self)
             # The SDKs take 1-2 s to import: in a thread, so that the loop goes on.
-            session = self._session = await asyncio.to_thread(self._connect, key, client)
+            session = self._session = await asyncio.to_thread(self._connect, key, line)
         return session
 
     def _key(self) -> str:
@@ -255,19 +256,19 @@ class VendorTarget(ABC):
             raise TargetFailed(Code.UNAUTHORIZED, f"{name} is not set", retry=False)
         return key or _PLACEHOLDER_KEY
 
-    def _connect(self, key: str, client: httpx2.AsyncClient) -> Session:
+    def _connect(self, key: str, line: http.Line) -> Session:
         sdk = import_module(self.dialect)
         import anyio
         import httpx2
 
-        vendor = self._client(sdk, key, client)
+        vendor = self._client(sdk, key, line.client)
         url = httpx2.URL(str(vendor.base_url).rstrip("/") + self.path)
         headers = {"Host": url.netloc.decode("ascii"), **vendor.default_headers, **vendor.auth_headers}
         return Session(
             key=key,
             sdk=sdk,
             library=httpx2,
-            client=client,
+            send=line.send,
             url=url,
             headers=httpx2.Headers({name: value for name, value in headers.items() if isinstance(value, str)}),
             timeout=http.timeouts(self._block.timeout).as_dict(),
@@ -311,7 +312,7 @@ class VendorTarget(ABC):
         )
         message.read()  # in memory already; an error's `request` shows it
         try:
-            return await session.client.send(message, stream=True)
+            return await session.send(message)
         except session.transport_errors as error:
             kind = "APITimeoutError" if isinstance(error, session.library.TimeoutException) else "APIConnectionError"
             typed = getattr(session.sdk, kind)(request=message)

@@ -575,7 +575,7 @@ async def test_closing_twice_is_harmless(make, kind):
 
 
 @pytest.fixture
-def played(monkeypatch):
+def played():
     """A list of what the wire gives in turn: responses, or errors to raise."""
     acts: list[httpx2.Response | Exception] = []
 
@@ -585,8 +585,8 @@ def played(monkeypatch):
             raise result
         return result
 
-    monkeypatch.setattr(http, "_build", lambda: httpx2.AsyncClient(transport=httpx2.MockTransport(act)))
-    return acts
+    with http.wrapped(lambda _: httpx2.MockTransport(act)):
+        yield acts
 
 
 HI = {"model": "m", "choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx2
 import pytest
 
 from hybridinfer.errors import ConfigurationError
@@ -12,34 +13,34 @@ from hybridinfer.targets import http
 
 @pytest.mark.anyio
 async def test_targets_of_one_loop_share_one_client():
-    """Two holders get the same client, and it stays open until the last lets go."""
+    """Two holders get the same line, and it stays open until the last lets go."""
     one, two = object(), object()
-    client = await http.lease(one)
-    assert await http.lease(two) is client
+    line = await http.lease(one)
+    assert await http.lease(two) is line
     await http.release(one)
-    assert not client.is_closed
+    assert not line.client.is_closed
     await http.release(two)
-    assert client.is_closed
+    assert line.client.is_closed
 
 
 @pytest.mark.anyio
 async def test_a_client_is_built_once_for_holders_that_come_together():
     """Concurrent first calls end with one client."""
     holders = [object() for _ in range(3)]
-    clients = await asyncio.gather(*(http.lease(holder) for holder in holders))
-    assert len({id(client) for client in clients}) == 1
+    lines = await asyncio.gather(*(http.lease(holder) for holder in holders))
+    assert len({id(line) for line in lines}) == 1
     for holder in holders:
         await http.release(holder)
-    assert clients[0].is_closed
+    assert lines[0].client.is_closed
 
 
 @pytest.mark.anyio
 async def test_letting_go_without_a_lease_is_harmless():
-    """A target that was never called can be closed; whoever holds a client keeps it."""
+    """A target that was never called can be closed; whoever holds a line keeps it."""
     holder = object()
-    client = await http.lease(holder)
+    line = await http.lease(holder)
     await http.release(object())
-    assert not client.is_closed
+    assert not line.client.is_closed
     await http.release(holder)
 
 
@@ -55,18 +56,58 @@ def test_each_loop_has_its_own_client():
     assert asyncio.run(borrow()) is not asyncio.run(borrow())
 
 
-@pytest.mark.anyio
-async def test_redirects_are_not_followed_and_loopback_is_not_proxied(monkeypatch):
-    """A prompt goes where the policy says, past the environment's proxies on this machine."""
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+async def _answers(heard: list[bytes], status: bytes) -> asyncio.Server:
+    """A server that notes the first line of each request and answers with this status."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append((await reader.readuntil(b"\r\n\r\n")).splitlines()[0])
+        writer.write(b"HTTP/1.1 " + status + b"\r\nlocation: http://a.example/\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    return await asyncio.start_server(serve, "127.0.0.1", 0)
+
+
+def _address(server: asyncio.Server) -> str:
+    return "http://{}:{}".format(*server.sockets[0].getsockname())
+
+
+async def _send(url: str) -> int:
     holder = object()
-    client = await http.lease(holder)
-    assert client.follow_redirects is False
-    for host in ("localhost", "127.0.0.1", "[::1]"):
-        assert client._transport_for_url(client.build_request("GET", f"http://{host}:1/").url) is client._transport
-    assert client._transport_for_url(client.build_request("GET", "http://a.example/").url) is not client._transport
-    await http.release(holder)
+    line = await http.lease(holder)
+    try:
+        response = await line.send(httpx2.Request("POST", url, content=b"prompt"))
+        await response.aclose()
+        return response.status_code
+    finally:
+        await http.release(holder)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("proxied", [True, False])
+async def test_redirects_are_not_followed(monkeypatch, proxied):
+    """A prompt goes where the policy says, and nowhere else."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    if proxied:
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    heard: list[bytes] = []
+    async with await _answers(heard, b"307 Go") as server:
+        assert await _send(_address(server) + "/v1") == 307
+    assert heard == [b"POST /v1 HTTP/1.1"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY"])
+async def test_the_environments_proxy_is_for_the_world_outside(monkeypatch, name):
+    """Another host is reached through it, this machine without it."""
+    seen_by_proxy: list[bytes] = []
+    seen_here: list[bytes] = []
+    async with await _answers(seen_by_proxy, b"204 Done") as proxy, await _answers(seen_here, b"200 OK") as here:
+        monkeypatch.setenv(name, _address(proxy))
+        assert await _send("http://a.example/v1") == 204
+        assert await _send(_address(here)) == 200
+    assert seen_by_proxy == [b"POST http://a.example/v1 HTTP/1.1"]
+    assert seen_here == [b"POST / HTTP/1.1"]
 
 
 def test_limits_fit_into_the_attempts_time():
