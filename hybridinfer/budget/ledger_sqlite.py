@@ -181,11 +181,13 @@ def _sweeping(now: int) -> Work[None]:
 
 def prepare(db: sqlite3.Connection) -> None:
     """Make a new connection's file a ledger, or raise LedgerDown where it is something else."""
+    db.execute("BEGIN")  # one look: another process may be making the file a ledger right now
     application = db.execute("PRAGMA application_id").fetchone()[0]
     if application != _APPLICATION and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         raise LedgerDown("the ledger's file belongs to another program; give another path")
     if db.execute("PRAGMA user_version").fetchone()[0] > _VERSION:
         raise LedgerDown("the ledger was written by a newer hybridinfer; upgrade this one or give another path")
+    db.execute("COMMIT")
     use_wal(db)
     db.execute("BEGIN IMMEDIATE")
     if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:  # nobody else made it meanwhile

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import pytest
 from hybridinfer.budget import sqlite_file, sqlite_writer
 from hybridinfer.budget.book import LedgerDown, OverBudget, Reservation
 from hybridinfer.budget.contract import DAY, Clock, policy_with
-from hybridinfer.budget.ledger_sqlite import SqliteLedger
+from hybridinfer.budget.ledger_sqlite import SqliteLedger, prepare
 
 POLICY = policy_with(DAY)
 
@@ -128,6 +128,30 @@ def test_a_file_that_is_no_ledger_is_refused(path: Path, spoil: Any, message: st
 
     asyncio.run(attempt())
     assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+def test_a_file_that_another_process_is_making_a_ledger_is_no_strangers(path: Path) -> None:
+    """Two processes that begin together on no file: whoever looks while the other one writes waits or agrees."""
+    path.parent.mkdir()
+
+    class Slow(sqlite3.Connection):
+        """The other process writes right after our first look at the file."""
+
+        looked = False
+
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            cursor = super().execute(sql, *parameters)
+            if sql == "PRAGMA application_id" and not self.looked:
+                self.looked = True
+                rows = cursor.fetchall()
+                with closing(sqlite3.connect(path, timeout=0)) as other, suppress(sqlite3.OperationalError):
+                    prepare(other)
+                return super().execute(f"SELECT {rows[0][0]}")
+            return cursor
+
+    with closing(sqlite3.connect(path, factory=Slow, isolation_level=None)) as db:
+        prepare(db)
+    assert asyncio.run(used(path)) == 0
 
 
 @pytest.mark.anyio
@@ -356,7 +380,7 @@ def test_what_is_queued_at_exit_is_written(path: Path) -> None:
 import asyncio
 from decimal import Decimal
 from hybridinfer.budget.contract import DAY, policy_with
-from hybridinfer.budget.ledger_sqlite import SqliteLedger, _settling
+from hybridinfer.budget.ledger_sqlite import SqliteLedger, prepare, _settling
 
 async def main():
     ledger = SqliteLedger(policy_with(DAY), {str(path)!r})
