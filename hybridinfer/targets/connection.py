@@ -16,14 +16,14 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
+from socket import SOCK_STREAM
 from typing import TYPE_CHECKING, Any, cast
 
 import httpcore2
+from aiohappyeyeballs import start_connection
 
 if TYPE_CHECKING:
     import ssl
-
-SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 _MOST_UNSENT = 64 * 1024
 """Bytes that wait for the next read, or for more to write, before they are sent."""
@@ -166,24 +166,23 @@ class Backend(httpcore2.AsyncNetworkBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[SocketOption] | None = None,
+        socket_options: Iterable[Any] | None = None,
     ) -> Connection:
         """A connection to the first address of `host` that answers. Raises httpcore2's ConnectTimeout, ConnectError."""
         loop = asyncio.get_running_loop()
-        address: dict[str, Any] = {} if local_address is None else {"local_addr": (local_address, 0)}
-        if isinstance(loop, asyncio.BaseEventLoop):  # uvloop has no such parameter
-            address["happy_eyeballs_delay"] = _HAPPY_EYEBALLS
         try:
             async with asyncio.timeout(timeout):
-                transport, connection = await loop.create_connection(Connection, host, port, **address)
+                there = await loop.getaddrinfo(host, port, type=SOCK_STREAM)
+                here = None if local_address is None else await loop.getaddrinfo(local_address, 0, type=SOCK_STREAM)
+                # asyncio's own one may lose a socket when it is cancelled.
+                socket = await start_connection(there, local_addr_infos=here, happy_eyeballs_delay=_HAPPY_EYEBALLS)
+                for option in socket_options or ():
+                    socket.setsockopt(*option)
+                return (await loop.create_connection(Connection, sock=socket))[1]
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout from error
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # uvloop's may be the second
             raise httpcore2.ConnectError(error) from error
-        socket = transport.get_extra_info("socket")
-        for option in socket_options or ():
-            socket.setsockopt(*option)
-        return connection
 
 
 def _wake(waiter: asyncio.Future[bool] | None, *, done: bool = True) -> None:

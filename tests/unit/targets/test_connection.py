@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import ipaddress
 import socket
 import ssl
+from contextlib import suppress
 
 import httpcore2
 import pytest
@@ -25,6 +27,7 @@ class _Server:
     def __init__(self, talk, tls: ssl.SSLContext | None = None) -> None:
         self._talk = talk
         self._tls = tls
+        self._talking: set[asyncio.Task] = set()
 
     async def __aenter__(self) -> Connection:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
@@ -36,8 +39,11 @@ class _Server:
         await self.connection.aclose()
         self._server.close()
         await self._server.wait_closed()
+        await asyncio.gather(*self._talking)
+        await asyncio.sleep(0)  # the transports let go of their sockets
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._talking.add(asyncio.current_task())
         try:
             await self._talk(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -250,33 +256,40 @@ async def test_no_connection_in_time_is_a_connect_timeout(monkeypatch):
     async def never(*_, **__):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
+    monkeypatch.setattr(module, "start_connection", never)
     with pytest.raises(httpcore2.ConnectTimeout):
         await Backend().connect_tcp("192.0.2.1", 443, timeout=0.01)
 
 
 async def test_options_and_addresses_reach_the_socket():
     """What httpcore2 passes on is set, and what it asks for is told."""
-
-    async def talk(reader, _):
-        await reader.read()
-
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
     option = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection = await Backend().connect_tcp("localhost", port, local_address="127.0.0.1", socket_options=[option])
-    assert connection.get_extra_info("server_addr")[1] == port
-    assert connection.get_extra_info("client_addr")[0] == "127.0.0.1"
-    assert connection.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-    assert connection.get_extra_info("ssl_object") is None
-    await connection.aclose()
-    assert connection.get_extra_info("is_readable")
-    server.close()
-    await server.wait_closed()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        connection = await Backend().connect_tcp("localhost", port, local_address="127.0.0.1", socket_options=[option])
+        assert connection.get_extra_info("server_addr")[1] == port
+        assert connection.get_extra_info("client_addr")[0] == "127.0.0.1"
+        assert connection.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert connection.get_extra_info("ssl_object") is None
+        await connection.aclose()
+        assert connection.get_extra_info("is_readable")
+
+
+async def test_a_cancelled_connection_leaves_no_socket():
+    """At whatever turn of the loop the caller goes away; a socket that is lost is a ResourceWarning."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        for turns in range(40):
+            connecting = asyncio.create_task(Backend().connect_tcp("localhost", server.getsockname()[1]))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            with suppress(asyncio.CancelledError):
+                await (await connecting).aclose()
+        gc.collect()
 
 
 def test_it_runs_on_uvloop():
-    """uvloop knows no happy eyeballs."""
+    """Its loop has other methods, and other errors."""
     uvloop = pytest.importorskip("uvloop")
 
     async def talk(_, writer):
