@@ -54,7 +54,7 @@ class Opened:
             with timer:
                 async for event in self._events:
                     if self._take(event) is None:
-                        timer.again(min(ENDING, self._call.limits.total))
+                        timer.again(min(ENDING, max(self._until - time.perf_counter(), 0.0)))
         except BaseException as error:  # noqa: BLE001 - every way a target can end becomes a code; the rest is re-raised
             return await self._failed(error, Code.TIMEOUT, timer)
         return self._ended()

@@ -353,6 +353,21 @@ async def test_progress_that_ends_in_silence_is_silence(limits, code):
     assert (await Opened(call(**limits), events, judged=True).first()).code is code
 
 
+@pytest.mark.parametrize("way", ["whole", "first"])
+def test_an_answer_that_is_whole_at_the_deadline_waits_no_longer(way):
+    """A target that lingers behind its answer delays nobody past the deadline."""
+
+    async def lingers():
+        await asyncio.sleep(0.9)
+        yield DONE
+        await asyncio.Event().wait()
+
+    with virtual_time() as loop:
+        asked = call(hold=True, total=1.0, first_token=1.0, deadline=1.0)
+        outcome = loop.run_until_complete(getattr(Opened(asked, lingers(), judged=False), way)())
+        assert (outcome.code, loop.time()) == (Code.OK, pytest.approx(1.0))
+
+
 def test_thinking_for_ever_ends_with_the_attempt(virtual):
     """Progress moves the limit of silence, never that of the attempt."""
 
