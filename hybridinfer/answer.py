@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from .commands import Answer
 from .form import fault, is_json
+from .quick import builder
 from .receipt import Code
 from .targets.base import Finish, Progress, TargetEvent
 from .types import TextDelta, TokenLogprob, ToolCall
 
 if TYPE_CHECKING:
     from .types import Request
+
+new_answer = builder(Answer)
 
 
 class Assembly:
@@ -21,19 +24,21 @@ class Assembly:
         self._texts: list[str] = []
         self._logprobs: list[TokenLogprob] = []
         self._calls: dict[int, tuple[str, str, list[str]]] = {}
+        self._answer: Answer | None = None  # of what came until now, once it was asked for
         self.finish: Finish | None = None
 
     def add(self, event: TargetEvent) -> bool:
         """Take one event; True when it carries something that the caller should see."""
+        self._answer = None
+        if isinstance(event, TextDelta):  # first: most events are
+            self._texts.append(event.text)
+            self._logprobs.extend(event.logprobs)
+            return bool(event.text)
         if isinstance(event, Finish):
             self.finish = event
             return False
         if isinstance(event, Progress):
             return False
-        if isinstance(event, TextDelta):
-            self._texts.append(event.text)
-            self._logprobs.extend(event.logprobs)
-            return bool(event.text)
         call_id, name, arguments = self._calls.get(event.index, ("", "", []))
         arguments.append(event.arguments)
         self._calls[event.index] = (call_id or event.id or "", name or event.name or "", arguments)
@@ -41,21 +46,28 @@ class Assembly:
 
     def answer(self) -> Answer:
         """All that came until now."""
+        if self._answer is None:
+            self._answer = self._put_together()
+        return self._answer
+
+    def _put_together(self) -> Answer:
         calls = tuple(
             ToolCall(id=call_id, name=name, arguments="".join(arguments))
             for _index, (call_id, name, arguments) in sorted(self._calls.items())
         )
-        finish = self.finish
-        return Answer(
-            text="".join(self._texts),
+        text, logprobs, finish = "".join(self._texts), tuple(self._logprobs) or None, self.finish
+        if finish is None:
+            return new_answer(text=text, tool_calls=calls, logprobs=logprobs)
+        return new_answer(
+            text=text,
             tool_calls=calls,
-            finish_reason=finish.finish_reason if finish else "stop",
-            usage=finish.usage if finish else None,
-            model=finish.model if finish else "",
-            logprobs=tuple(self._logprobs) or None,
-            confidence=finish.confidence if finish else None,
-            probabilities=finish.probabilities if finish else (),
-            ran_on=finish.ran_on if finish else "",
+            finish_reason=finish.finish_reason,
+            usage=finish.usage,
+            model=finish.model,
+            logprobs=logprobs,
+            confidence=finish.confidence,
+            probabilities=finish.probabilities,
+            ran_on=finish.ran_on,
         )
 
 

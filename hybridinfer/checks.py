@@ -7,7 +7,7 @@ Whatever cannot be checked has not passed.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from .continuing import stricter
 from .legs import Ask, Leg
 from .planning import Planner
 from .policy.decide import permit
+from .quick import replace
 from .receipt import ANSWERED, Code
 from .sameness import judged, last_question, majority, same, says_yes
 

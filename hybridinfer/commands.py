@@ -154,6 +154,7 @@ class Sleep:
     seconds: float
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
     """Hand an opened answer to the caller, piece by piece. Answer: the final `Outcome`.

@@ -6,9 +6,10 @@ Pure; `on_interrupt: continue` in the flow, `Opened` and the simulator stand on 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .quick import replace
 from .receipt import Code
 from .types import Message, Request, Text, TextDelta, ToolCallDelta
 

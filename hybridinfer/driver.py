@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
 
 from .apart import Apart, Behind
@@ -40,6 +40,7 @@ from .observe.hooks import Hook, tell
 from .opened import CLOSING, Opened
 from .planning import INLINE_CHARACTERS, Planner, characters
 from .privacy.egress import Clearance, Guarded
+from .quick import replace
 from .receipt import ANSWERED, Code, Receipt
 from .signals.base import Signal, SignalResult, Standing
 from .signals.registry import highest, score_all

@@ -14,8 +14,7 @@ Rules of the path
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checks import Checks, agreeing
@@ -36,6 +35,7 @@ from .continuing import NO_PREFIX
 from .failure import failure
 from .legs import Ask, Leg, Legs
 from .planning import Planner
+from .quick import builder, replace
 from .receipt import ANSWERED, Code, Decision, Receipt
 from .resilience.retry import Retries
 from .rest import Rest
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 Flow = Generator[Command, Any, Result]
 Steps = Generator[Command, Any, Outcome]
+
+new_ask, new_receipt, new_result = builder(Ask), builder(Receipt), builder(Result)
 
 ALWAYS_FALL_THROUGH = frozenset(
     {
@@ -120,13 +122,23 @@ class _Run:
         self.shown = Shown(request, self.on_interrupt)
         self.overflowed = 0  # the largest window that turned out to be too small, in tokens
 
+    @cached_property
+    def checks(self) -> Checks:
+        """Whether answers count; there once the request is planned."""
+        assert self.decision is not None
+        return Checks(self.runtime, self.legs, self.planner.request, self.decision)
+
+    @cached_property
+    def rest(self) -> Rest:
+        """What goes on with an answer that broke off; there once the request is planned."""
+        assert self.decision is not None
+        return Rest(self.runtime, self.planner, self.decision)
+
     def steps(self) -> Flow:
         """The whole path."""
         scores: Mapping[str, SignalResult] = yield Score(request=self.request, seconds=self.seconds - self.last_rung)
-        decision: Decision = yield from self._planned(scores)
+        decision = (yield from self._planned_apart(scores)) if self.planner.long else self.planner.plan(scores)
         self.decision = decision
-        self.checks = Checks(self.runtime, self.legs, self.planner.request, decision)
-        self.rest = Rest(self.runtime, self.planner, decision)
         kept: tuple[str, Outcome] | None = None
         lone: tuple[str, Outcome] | None = None
         position = 0
@@ -142,7 +154,8 @@ class _Run:
             if lone is not None and self.runtime.infos[decision.plan[position]].kind == "canned":
                 break  # an answer that nobody could confirm is better than none
             target, outcome, position = yield from self._target(position)
-            outcome = yield from self._checked(target, outcome, position - 1)
+            if target in self.accept:
+                outcome = yield from self._checked(self.accept[target], target, outcome, position - 1)
             if outcome.code is not Code.UNSAFE:
                 self.last = outcome
             if outcome.code is Code.CONTEXT_TOO_LONG:
@@ -179,10 +192,9 @@ class _Run:
             following = len(self.decision.plan)
         return None, next(((name, ends[name]) for name in names if ends[name].code in ANSWERED), None), following
 
-    def _checked(self, target: str, outcome: Outcome, position: int) -> Steps:
+    def _checked(self, accept: AcceptBlock, target: str, outcome: Outcome, position: int) -> Steps:
         """An answer that does not pass its check is `unsure`; what was shown of it is taken back at once."""
-        accept = self.accept.get(target)
-        if accept is None or outcome.code not in ANSWERED or self.runtime.infos[target].kind == "canned":
+        if outcome.code not in ANSWERED or self.runtime.infos[target].kind == "canned":
             return outcome
         checked = yield from self.checks.accept(accept, target, outcome, until=self._until(position))
         said, now = outcome.answer, checked.answer
@@ -195,7 +207,7 @@ class _Run:
         if self.streaming and not self.shown.by(target):
             yield from self.shown.take_back()
             yield Deliver(target=target, answer=outcome.answer)
-        return Result(answer=outcome.answer, receipt=self.receipt(target))
+        return new_result(answer=outcome.answer, receipt=self.receipt(target))
 
     def _fall_through(self, code: Code, following: int) -> bool:
         assert self.decision is not None
@@ -221,7 +233,7 @@ class _Run:
         runtime, target, until = self.runtime, self.decision.plan[position], self._until(position)
         accept = self.accept.get(target)
         held = accept is not None and accept.deliver == "held"
-        ask = Ask(planner=self.planner, levels=self.decision.levels, hold=held)
+        ask = new_ask(planner=self.planner, levels=self.decision.levels, hold=held)
         unfit = self._no_larger(target) or (self._no_draft() if accept is not None else None)
         if unfit is None and self.shown.goes_on and self.shown.last is not None:
             ask = yield from self.rest.ask(*self.shown.last, until=until)
@@ -343,10 +355,8 @@ class _Run:
         named = winner or first  # whoever is asked beside it for speed alone does not decide where the plan goes
         return Tried(named, ends[named], position + (1 if isinstance(reply, Outcome) else 2))
 
-    def _planned(self, scores: Mapping[str, SignalResult]) -> Generator[Command, Any, Decision]:
-        """The decision; of a long request in a thread, and where that takes too long, without anybody who must count."""
-        if not self.planner.long:
-            return self.planner.plan(scores)
+    def _planned_apart(self, scores: Mapping[str, SignalResult]) -> Generator[Command, Any, Decision]:
+        """The decision, made in a thread; where that takes too long, without anybody who must count."""
         left = self.deadline - self.last_rung - self.runtime.clock()
         decision: Decision | None = yield Work(does=partial(self.planner.plan, scores), seconds=max(left, 0.02))
         return decision or Planner(self.request, self.runtime).uncounted(scores)
@@ -356,7 +366,7 @@ class _Run:
         runtime, decision = self.runtime, self.decision
         info = runtime.infos[answered_by] if answered_by else None
         rung = decision.ladder.index(answered_by) + 1 if answered_by and decision else None
-        return Receipt(
+        return new_receipt(
             id=self.id,
             policy=self.policy.name,
             policy_digest=runtime.digest,

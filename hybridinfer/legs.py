@@ -7,13 +7,13 @@ the line stands on the receipt. Like the flow, it yields commands and does no I/
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from .commands import Abandoned, Call, Command, Denied, Limits, Outcome, Release, Reserve, Settle
-from .quick import quick
+from .quick import builder, quick, replace
 from .receipt import ANSWERED, Attempt, Code
 from .resilience.breaker import FAIR
 from .types import Usage
@@ -46,6 +46,12 @@ ACTED = MAYBE_PROCESSED | {Code.UNAVAILABLE}
 
 UNHEARD = frozenset({Code.TIMEOUT, Code.STALLED, Code.INTERRUPTED, Code.CANCELLED})
 """Where nothing came back nobody knows how far the target went: settled with the worst case."""
+
+RESTING = Outcome(code=Code.CIRCUIT_OPEN, because="resting after failures")
+"""Of a call that is not made."""
+
+UNUSED = Usage()
+"""Of a call that told nothing."""
 
 BOOKING = 1.0
 """Seconds that an answer waits for its booking, at most; see `Settle`."""
@@ -82,6 +88,9 @@ class Leg:
     ticket: int | None
 
 
+new_attempt, new_call, new_leg, new_limits = builder(Attempt), builder(Call), builder(Leg), builder(Limits)
+
+
 class Legs:
     """All calls of one request, and their lines on the receipt."""
 
@@ -104,7 +113,7 @@ class Legs:
         self._receipt_id = receipt_id
         self._deadline = deadline
         self._hold = hold
-        self._before = spent
+        self._paid = spent
         self._open = Decimal(0)  # worst cases of the calls that are not booked yet
 
     @property
@@ -120,13 +129,13 @@ class Legs:
             return self.note(target, number, Outcome(code=Code.OVER_DEADLINE, because="no time left"))
         if self.must_not_repeat and not canned:
             return self.note(target, number, Outcome(code=Code.UNSAFE, because="an earlier target may have acted"))
-        because = planner.over_budget(target, spent=self._spent())
+        because = planner.over_budget(target, spent=self._paid + self._open)  # calls side by side share it
         if because:
             return self.note(target, number, Outcome(code=Code.OVER_BUDGET, because=because))
         breaker = runtime.breakers.get(target)
         ticket = breaker.enter() if breaker is not None else None
         if breaker is not None and ticket is None:
-            return self.note(target, number, Outcome(code=Code.CIRCUIT_OPEN, because="resting after failures"))
+            return self.note(target, number, RESTING)
         worst = planner.worst_case(target) or Decimal(0)
         reserved: Reservation | Denied | None = None
         begun = False
@@ -146,7 +155,7 @@ class Legs:
             runtime.retry_budget.deposit()
         self._open += worst
         call = self._call(target, number, ask, until=until)
-        return Leg(call=call, ask=ask, worst=worst, reservation=reserved, ticket=ticket)
+        return new_leg(call=call, ask=ask, worst=worst, reservation=reserved, ticket=ticket)
 
     def end(self, leg: Leg, outcome: Outcome) -> Generator[Command, Any, Outcome]:
         """Tell the breaker, write the line, book the bill. Gives the outcome with its cost."""
@@ -206,15 +215,21 @@ class Legs:
         breaker = runtime.breakers.get(target)
         if breaker is None or leg.ticket is None:
             return
-        usual = min(runtime.policy.targets[target].timeout, runtime.policy.resilience.deadline)
-        hurried = outcome.code is Code.TIMEOUT and leg.call.limits.total < usual * FAIR
-        code = Code.OVER_DEADLINE if hurried or outcome.late else outcome.code
+        code = outcome.code
+        if outcome.late or (code is Code.TIMEOUT and self._hurried(leg.call)):
+            code = Code.OVER_DEADLINE
         breaker.leave(leg.ticket, code, retry_after=outcome.retry_after, first=first)
+
+    def _hurried(self, call: Call) -> bool:
+        """Whether the target had much less time than usual, so that being too slow says nothing about it."""
+        policy = self._runtime.policy
+        usual = min(policy.targets[call.target].timeout, policy.resilience.deadline)
+        return call.limits.total < usual * FAIR
 
     def note(self, target: str, number: int, outcome: Outcome) -> Outcome:
         """Write one line on the receipt."""
-        usage = outcome.answer.usage or Usage()
-        attempt = Attempt(
+        usage = outcome.answer.usage or UNUSED
+        attempt = new_attempt(
             target=target,
             number=number,
             code=outcome.code,
@@ -230,6 +245,7 @@ class Legs:
             ran_on=outcome.answer.ran_on,
         )
         self.attempts.append(attempt)
+        self._paid += usage.cost_usd
         return outcome
 
     def amend(self, line: int, code: Code, *, because: str, confidence: float | None = None) -> None:
@@ -243,12 +259,12 @@ class Legs:
             left = max(until - self._runtime.clock(), 0.001)
             total = min(total, left)
         request = ask.planner.resolved(target, key=self._key(target, ask) if info.idempotent else None)
-        return Call(
+        return new_call(
             target=target,
             number=number,
             request=request,
             levels=ask.levels,
-            limits=Limits(total=total, first_token=min(block.first_token, total), stall=block.stall, deadline=left),
+            limits=new_limits(total=total, first_token=min(block.first_token, total), stall=block.stall, deadline=left),
             hold=self._hold or ask.hold,
             join=ask.join,
         )
@@ -268,7 +284,3 @@ class Legs:
             output_tokens=self._runtime.count_text(target, said) if said else 0,
             estimated=True,
         )
-
-    def _spent(self) -> Decimal:
-        """Paid and open: two calls that run side by side share the request's budget."""
-        return sum((attempt.cost_usd for attempt in self.attempts), self._before + self._open)

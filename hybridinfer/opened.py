@@ -7,13 +7,13 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .answer import Assembly, code_of
 from .commands import Outcome
 from .continuing import TORN, Seam
 from .patience import Patience
+from .quick import builder, replace
 from .receipt import ANSWERED, Code
 from .targets.base import TargetEvent, TargetFailed
 from .types import TextDelta, ToolCallDelta
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from .commands import Call
 
 logger = logging.getLogger("hybridinfer")
+
+new_outcome = builder(Outcome)
+
+UNREAD = Outcome(code=Code.INTERRUPTED)
+"""Before anything came."""
 
 ENDING = 0.25
 """Seconds that a target has for coming to its end after its last event: the answer is whole and waits no longer."""
@@ -45,7 +50,7 @@ class Opened:
         self._seam = None if call.join is None else Seam(call.join)
         self._ready: deque[TextDelta | ToolCallDelta] = deque()
         self._over = False
-        self.outcome = Outcome(code=Code.INTERRUPTED)
+        self.outcome = UNREAD
 
     async def whole(self) -> Outcome:
         """Read to the end."""
@@ -120,7 +125,7 @@ class Opened:
     def so_far(self, code: Code, because: str = "", *, opened: Opened | None = None) -> Outcome:
         """The outcome with what came until now; `opened`: more will come."""
         first = None if self._first_at is None else self._first_at - self._started
-        return Outcome(
+        return new_outcome(
             code=code,
             answer=self._assembly.answer(),
             because=because,

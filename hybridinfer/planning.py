@@ -6,18 +6,20 @@ Pure; used by the flow for every request and by `Router.decide` to explain witho
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from .policy.decide import decide
+from .quick import builder, replace
 from .receipt import Decision, Reason, Removal
-from .types import ToolCall, ToolResult
+from .types import Text, ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from .commands import Runtime
     from .signals.base import SignalResult
     from .types import Request
+
+new_decision = builder(Decision)
 
 MIN_ANSWER = 64
 """Tokens of room for an answer that a window must offer when the caller names no `max_tokens`."""
@@ -52,15 +54,14 @@ class Planner:
         levels = {name: result.level for name, result in scores.items()}
         decision = self._decided(levels)
         saved = self.trim(decision.rule)
-        removals = {name: self.removal(name) for name in decision.plan}
-        unable = {name: removal for name, removal in removals.items() if removal is not None}
+        unable = {name: removal for name in decision.plan if (removal := self.removal(name)) is not None}
         if unable:
             decision = decide(policy, levels, needs=self._needs, tags=request.tags, unable=unable)
         if self.long:
             for name in decision.plan:
                 if self._runtime.infos[name].kind != "canned":
                     self.tokens(name)
-        return Decision(
+        return new_decision(
             rule=decision.rule,
             levels=levels,  # its own: a decision that is remembered shall not change with a caller's receipt
             scores={name: result.score for name, result in scores.items()},
@@ -178,9 +179,8 @@ class Planner:
         info = self._runtime.infos[target]
         if info.kind == "canned":
             return None
-        missing = self._needs - info.supports
-        if missing:
-            because = f"cannot do {', '.join(sorted(missing))}"
+        if not self._needs <= info.supports:
+            because = f"cannot do {', '.join(sorted(self._needs - info.supports))}"
             return Removal(target=target, reason=Reason.CAPABILITY, because=because)
         if info.context_window is not None:
             room = self._request.max_tokens or MIN_ANSWER
@@ -199,9 +199,10 @@ def characters(request: Request) -> int:
     """How much there is to read, roughly."""
     count = 0
     for message in request.messages:
-        count += len(message.text)
         for part in message.parts:
-            if isinstance(part, ToolResult):
+            if isinstance(part, Text):
+                count += len(part.text)
+            elif isinstance(part, ToolResult):
                 count += sum(len(getattr(inner, "text", "")) for inner in part.content)
             elif isinstance(part, ToolCall):
                 count += len(part.arguments)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .commands import Command, Outcome, Relay, Restart
 from .continuing import continuable
 from .errors import StreamInterrupted
+from .quick import replace
 from .receipt import ANSWERED, Code
 
 if TYPE_CHECKING:

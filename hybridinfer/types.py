@@ -289,6 +289,7 @@ class Response:
 # Stream events. Grammar: Start (TextDelta | ToolCallDelta)* (Reset Start (TextDelta | ToolCallDelta)*)* End.
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """A target began to answer."""

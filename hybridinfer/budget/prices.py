@@ -75,7 +75,7 @@ class PriceBook:
         rates = entry.rates(at.replace(tzinfo=UTC) if at.tzinfo is None else at, usage)
         if not rates:
             raise LookupError(f"nobody knows the price of target {target!r}; give it a 'price:' in the policy")
-        return from_nano(max(one.nano(usage) for one in rates) + entry.machine(seconds))
+        return from_nano(max([one.nano(usage) for one in rates]) + entry.machine(seconds))
 
 
 class _Entry:

@@ -75,13 +75,17 @@ class Rates:
         output = max(usage.output_tokens, usage.reasoning_tokens)
         total = (
             (size - usage.cache_read_tokens - write) * self.input.at(size)
-            + usage.cache_read_tokens * self.cache_read.at(size)
-            + (write - hour) * self.cache_write.at(size)
-            + hour * self.cache_write_1h.at(size)
             + (output - usage.reasoning_tokens) * self.output.at(size)
-            + usage.reasoning_tokens * self.reasoning.at(size)
             + self.request
         )
+        if usage.cache_read_tokens or write:
+            total += (
+                usage.cache_read_tokens * self.cache_read.at(size)
+                + (write - hour) * self.cache_write.at(size)
+                + hour * self.cache_write_1h.at(size)
+            )
+        if usage.reasoning_tokens:
+            total += usage.reasoning_tokens * self.reasoning.at(size)
         return -(-total // _PER_NANO)
 
     def ceiling(self) -> Ceiling:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 from random import Random
 from typing import TYPE_CHECKING, assert_never
@@ -11,6 +12,7 @@ from ..answer import Assembly, code_of
 from ..commands import Call, Limits, Outcome
 from ..continuing import TORN, Seam
 from ..policy.model import REMOTE
+from ..quick import builder, replace
 from ..receipt import ANSWERED, Code
 from ..targets.base import Finish
 from ..types import TextDelta
@@ -22,16 +24,22 @@ if TYPE_CHECKING:
     from .world import World
 
 
+new_finish, new_outcome = builder(Finish), builder(Outcome)
+
+REPORTS_NOTHING = frozenset({*REMOTE, "canned"})
+"""Kinds of targets that never say how sure they are."""
+
+
 class Played:
     """One scripted call."""
 
     def __init__(self, call: Call, step: Step, runtime: Runtime, world: World) -> None:
         self._call = call
         self.began = world.now
-        self._judged = runtime.infos[call.target].kind != "canned"
-        self._reports = runtime.infos[call.target].kind not in {*REMOTE, "canned"}
-        self._line = _timeline(step, world.random)
-        self.shown: list[str] = []
+        kind = runtime.infos[call.target].kind
+        self._judged = kind != "canned"
+        self._line = _timeline(step, world.random, reports=kind not in REPORTS_NOTHING)
+        self.shown: list[TextDelta] = []
 
     def called(self) -> tuple[float, Outcome]:
         """How long the `Call` takes and what it gives."""
@@ -45,7 +53,7 @@ class Played:
             return limits.first_token, self._outcome(limits.first_token, self._slow(limits))
         if not line.pieces:
             return line.end, self._outcome(line.end)
-        return sign, replace(self._outcome(sign, Code.OK), opened=self)
+        return sign, self._outcome(sign, Code.OK, opened=self)
 
     def relayed(self) -> tuple[float, Outcome]:
         """How long the rest of the stream takes and how it ends; `shown` has its pieces."""
@@ -64,16 +72,16 @@ class Played:
         return self._outcome(now - self.began, Code.CANCELLED)
 
     def _relay_until(self, first: float, end: float, code: Code | None) -> tuple[float, Outcome]:
-        came = [(at, text) for at, text in self._line.pieces if at <= end]
+        came = [(at, piece) for at, piece in self._line.pieces if at <= end]
         if self._call.join is None:
-            self.shown = [text for _, text in came]
+            self.shown = [piece for _, piece in came]
             return end - first, self._outcome(end, code)
         seam = Seam(self._call.join)
-        for at, text in came:
-            self.shown += [piece.text for piece in seam.take(TextDelta(text=text)) if isinstance(piece, TextDelta)]
+        for at, piece in came:
+            self.shown += [new for new in seam.take(piece) if isinstance(new, TextDelta)]
             if seam.torn:
                 return at - first, replace(self._outcome(at, Code.CANCELLED), because=TORN)
-        self.shown += [piece.text for piece in seam.end() if isinstance(piece, TextDelta)]
+        self.shown += [new for new in seam.end() if isinstance(new, TextDelta)]
         outcome = self._outcome(end, code)
         if seam.torn and outcome.code in ANSWERED:
             outcome = replace(outcome, code=Code.CANCELLED, because=TORN)
@@ -82,26 +90,26 @@ class Played:
     def _slow(self, limits: Limits) -> Code:
         return Code.STALLED if limits.first_token < limits.total else Code.TIMEOUT
 
-    def _outcome(self, at: float, code: Code | None = None) -> Outcome:
-        """What is known after `at` seconds; without a code, at the end."""
+    def _outcome(self, at: float, code: Code | None = None, *, opened: Played | None = None) -> Outcome:
+        """What is known after `at` seconds; without a code, at the end. `opened`: more will come."""
         line, assembly = self._line, Assembly()
-        for when, text in line.pieces:
+        for when, piece in line.pieces:
             if when <= at:
-                assembly.add(TextDelta(text=text))
+                assembly.add(piece)
         because, fails = "", None
         if code is None:
             if line.fails is not None:
                 code, because, fails = line.fails.code, "scripted", line.fails
             else:
                 if line.finish is not None:
-                    assembly.add(line.finish if self._reports else replace(line.finish, confidence=None))
+                    assembly.add(line.finish)
                 join = self._call.join
                 begun = join is not None and not join.anew
                 code, because = code_of(assembly, self._call.request, begun=begun) if self._judged else (Code.OK, "")
         answer = assembly.answer()
         if fails is not None and fails.usage is not None:
             answer = replace(answer, usage=fails.usage)
-        return Outcome(
+        return new_outcome(
             code=code,
             answer=answer,
             because=because,
@@ -109,6 +117,7 @@ class Played:
             first_token_seconds=line.pieces[0][0] if line.pieces and line.pieces[0][0] <= at else None,
             retry_after=None if fails is None else fails.retry_after,
             retry=None if fails is None else fails.retry,
+            opened=opened,
         )
 
 
@@ -116,30 +125,35 @@ class Played:
 class _Timeline:
     """When each piece comes, and how it ends; seconds since the call."""
 
-    pieces: list[tuple[float, str]]
+    pieces: list[tuple[float, TextDelta]]
     end: float
     fails: Fails | None = None
     finish: Finish | None = None
 
 
-def _timeline(step: Step, random: Random) -> _Timeline:
+def _timeline(step: Step, random: Random, *, reports: bool) -> _Timeline:
+    """`reports`: the target says how sure it is."""
     match step:
         case Answers():
             factor = 1 + step.spread * (2 * random.random() - 1) if step.spread else 1.0
             first, last = step.first * factor, max(step.first, step.seconds) * factor
-            texts = split(step.text, step.pieces)
-            gap = (last - first) / max(len(texts) - 1, 1)
-            pieces = [(min(first + gap * i, last), text) for i, text in enumerate(texts)]  # rounding drops no piece
-            finish = (
-                None
-                if step.finish is None
-                else Finish(finish_reason=step.finish, usage=step.usage, confidence=step.confidence)
-            )
+            said = _pieces(step.text, step.pieces)
+            gap = (last - first) / max(len(said) - 1, 1)
+            pieces = [(min(first + gap * i, last), piece) for i, piece in enumerate(said)]  # rounding drops no piece
+            finish, sure = None, step.confidence if reports else None
+            if step.finish is not None:
+                finish = new_finish(finish_reason=step.finish, usage=step.usage, confidence=sure)
             return _Timeline(pieces, last, finish=finish)
         case Fails():
-            said = [(step.seconds / 2, step.said)] if step.said else []
-            return _Timeline(said, step.seconds, fails=step)
+            pieces = [(step.seconds / 2, TextDelta(text=step.said))] if step.said else []
+            return _Timeline(pieces, step.seconds, fails=step)
         case Hangs():
-            return _Timeline([(step.first, step.said)] if step.said else [], inf)
+            return _Timeline([(step.first, TextDelta(text=step.said))] if step.said else [], inf)
         case _:  # pragma: no cover
             assert_never(step)
+
+
+@lru_cache
+def _pieces(text: str, number: int) -> tuple[TextDelta, ...]:
+    """A text in so many pieces: a simulation says the same again and again."""
+    return tuple(TextDelta(text=one) for one in split(text, number))

@@ -48,6 +48,7 @@ from ..flow import Flow
 from ..flow import run as flow
 from ..policy.load import digest
 from ..policy.model import Policy, continues, zone_of
+from ..quick import quick
 from ..receipt import ANSWERED, Need, Receipt
 from ..resilience.breaker import Breaker
 from ..resilience.latency import Latency
@@ -83,6 +84,7 @@ class Arrival:
     leaves_after: float | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """What became of one request. Exactly one of `result`, `error` and `abandoned` is there."""
@@ -163,22 +165,27 @@ def run(
     """
     if ledger is None:
         ledger = MemoryLedger(runtime.policy, clock=world.timestamp) if runtime.window_budgets else NullLedger()
-    calls = [_Caller(arrival, runtime, world, ledger, score) for arrival in arrivals]
+    coming = deque(sorted(enumerate(arrivals), key=lambda one: one[1].at))
+    stories: dict[int, Story] = {}
     order = count()
-    agenda: list[tuple[float, int, _Caller]] = []
-    for call in calls:
-        heappush(agenda, (call.wakes, next(order), call))
+    agenda: list[tuple[float, int, int, _Caller]] = []  # those under way
     cued = deque(cues)
     with _collecting_rarely():
-        while agenda:
-            due, _, call = heappop(agenda)
+        while coming or agenda:
+            if coming and not (agenda and agenda[0][0] < coming[0][1].at):
+                number, arrival = coming.popleft()
+                due, call = arrival.at, _Caller(arrival, runtime, world, ledger, score)
+            else:
+                due, _, number, call = heappop(agenda)
             while cued and cued[0][0] <= due:
                 world.now, act = cued.popleft()
                 act()
             world.now = due
             if call.go_on():
-                heappush(agenda, (call.wakes, next(order), call))
-    return [call.story for call in calls]
+                heappush(agenda, (call.wakes, next(order), number, call))
+            else:
+                stories[number] = call.story
+    return [stories[number] for number in range(len(stories))]
 
 
 @contextmanager
@@ -234,9 +241,17 @@ class _Caller:
             self._end(abandoned=gone.receipt)
         return False
 
-    def _end(self, **how: Any) -> None:
-        events = tuple(self._events)
-        self.story = Story(began=self._arrival.at, ended=self._world.now, events=events, **how)
+    def _end(
+        self, *, result: Result | None = None, error: RequestError | None = None, abandoned: Receipt | None = None
+    ) -> None:
+        self.story = Story(
+            result=result,
+            error=error,
+            abandoned=abandoned,
+            events=tuple(self._events),
+            began=self._arrival.at,
+            ended=self._world.now,
+        )
 
     def _leave(self, steps: Flow) -> None:
         outcomes = {target: call.until(self._world.now) for target, call in self._calls.items()}
@@ -246,12 +261,11 @@ class _Caller:
 
     def _carry_out(self, command: Command) -> tuple[float, Any]:
         """(seconds it takes, the answer)."""
-        policy = self._runtime.policy
         match command:
             case Score(request=request) if self._score is not None:
                 return 0.0, self._score(request, at_once(self._ledger.standing(request.tags)))
             case Score():
-                return 0.0, {name: self._world.result(name, one.levels) for name, one in policy.signals.items()}
+                return 0.0, self._world.scores(self._runtime.policy.signals)
             case Work(does=does):
                 return 0.0, does()
             case Call():
@@ -323,7 +337,7 @@ class _Caller:
 
     def _relay(self, played: Played) -> tuple[float, Outcome]:
         seconds, outcome = played.relayed()
-        self._events += [TextDelta(text=text) for text in played.shown]
+        self._events += played.shown
         return seconds, outcome
 
     def _reserve(self, command: Reserve) -> Any:

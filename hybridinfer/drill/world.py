@@ -15,6 +15,7 @@ from ..types import FinishReason, Usage
 
 if TYPE_CHECKING:
     from ..commands import Call
+    from ..policy.model import SignalBlock
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -93,7 +94,9 @@ class World:
         self.random = Random(seed)  # noqa: S311 - a simulation has to be repeatable
         self._epoch = epoch
         self._zero = epoch.timestamp()
-        self._results: dict[tuple[float, str], SignalResult] = {}
+        self._signals: Mapping[str, SignalBlock] = {}
+        self._said: Mapping[str, str] = {}  # the levels when the scores were made
+        self._scores: Mapping[str, SignalResult] = {}
         self._scripts = {
             name: [does] if isinstance(does, (Answers, Fails, Hangs)) else list(does)
             for name, does in (scripts or {}).items()
@@ -132,10 +135,14 @@ class World:
         """The same in seconds since the epoch."""
         return self._zero + self.now
 
-    def result(self, name: str, floors: Mapping[str, float]) -> SignalResult:
-        """What a signal with these levels says: the world's level, or its lowest."""
-        level = self.levels.get(name) or next(iter(floors))
-        score = floors[level]
-        if (score, level) not in self._results:
-            self._results[score, level] = SignalResult(score=score, level=level, because=("given",))
-        return self._results[score, level]
+    def scores(self, signals: Mapping[str, SignalBlock]) -> Mapping[str, SignalResult]:
+        """What the signals say: of each the world's level, or its lowest."""
+        if signals is not self._signals or self.levels != self._said:
+            self._signals, self._said = signals, dict(self.levels)
+            self._scores = {name: _given(self.levels.get(name), block.levels) for name, block in signals.items()}
+        return self._scores
+
+
+def _given(level: str | None, floors: Mapping[str, float]) -> SignalResult:
+    level = level or next(iter(floors))
+    return SignalResult(score=floors[level], level=level, because=("given",))

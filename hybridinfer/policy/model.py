@@ -7,6 +7,7 @@ the boundaries. Durations are written with their unit (`250ms`, `8s`, `5m`) and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
@@ -209,12 +210,12 @@ class RuleBlock(Block):
         """The names of the targets, in order: what plans are made of."""
         return tuple(name for rung in self.rungs for name, _ in rung.places)
 
-    @property
+    @cached_property
     def accept(self) -> Mapping[str, AcceptBlock]:
         """The checks, by the target whose answer must pass them."""
         return {rung.target: rung.accept for rung in self.rungs if rung.target and rung.accept}
 
-    @property
+    @cached_property
     def agree(self) -> Agreement | None:
         """Who is asked first, side by side, and must say the same."""
         return self.rungs[0].agreement

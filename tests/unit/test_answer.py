@@ -49,6 +49,18 @@ def test_an_answer_is_put_together():
     assert answer.logprobs == (token,)
 
 
+def test_an_answer_that_was_looked_at_goes_on():
+    """Each look shows all that came until then; two looks at the same pieces give the same answer."""
+    assembly = Assembly()
+    assembly.add(TextDelta(text="a"))
+    half = assembly.answer()
+    assembly.add(TextDelta(text="b"))
+    assert (half.text, assembly.answer().text) == ("a", "ab")
+    assert assembly.answer() is assembly.answer()
+    assembly.add(Finish(finish_reason="length"))
+    assert assembly.answer().finish_reason == "length"
+
+
 def test_half_an_answer_has_no_usage():
     """Nobody told yet."""
     assembly = Assembly()

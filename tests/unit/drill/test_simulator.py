@@ -58,12 +58,30 @@ def test_levels_are_given():
     assert [target for _, target in world.calls] == ["local"]
 
 
+def test_levels_may_change():
+    """Between two requests, by whoever plays the world."""
+    world, policy = World(), load(POLICY)
+    arrivals = [Arrival(at=at, request=REQUEST) for at in (0, 10, 20)]
+    cues = [(5, lambda: world.levels.update(privacy="secret")), (15, world.levels.clear)]
+    stories = run(arrivals, stage(policy, world), world, cues=cues)
+    assert [story.receipt.decision.levels["privacy"] for story in stories] == ["public", "secret", "public"]
+
+
 def test_an_outage_has_a_beginning_and_an_end():
     """Falls back within it, and only within it."""
     policy = load(POLICY)
     world = World(outages=[Downtime(target="cloud", start=10, end=20, does=DOWN)])
     stories = run([Arrival(at=at, request=REQUEST) for at in (0, 12, 60)], stage(policy, world), world)
     assert [story.receipt.target for story in stories] == ["cloud", "local", "cloud"]
+
+
+def test_arrivals_may_stand_in_any_order():
+    """Each is served at its time, those of one moment as they stand, and the stories keep the order of the list."""
+    world = World()
+    times = (20.0, 5.0, 5.0, 0.0, 6.0)  # at 6 the first call of 5 ends, too
+    stories = run([Arrival(at=at, request=REQUEST) for at in times], stage(load(POLICY), world), world)
+    assert tuple(story.began for story in stories) == times
+    assert [story.receipt.id for story in stories] == [f"sim_{n:06d}" for n in (5, 2, 3, 1, 4)]
 
 
 def test_a_script_is_one_step_or_many():
